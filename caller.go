@@ -1,0 +1,130 @@
+package iris
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// CallerKind says what a caller is.
+type CallerKind string
+
+const (
+	CallerLocal CallerKind = "local" // the person whose machine this is
+	CallerTeam  CallerKind = "team"  // a configured team, asking from its own folder
+	CallerKey   CallerKind = "key"   // somebody with an API key
+)
+
+// Caller is who asks. Kind and Name are its identity; the rest is what it may do.
+type Caller struct {
+	Kind CallerKind
+	Name string // the team's or the key's name; empty for the local user
+
+	Scopes   []Scope  // of a key; the local user and teams may do everything
+	Teams    []string // the teams a key is bound to; empty means all
+	Standing bool     // a key whose messages without a session share one per team (DESIGN D3)
+}
+
+// From is the caller as messages record it: a team's name, "api" or "local".
+func (c Caller) From() string {
+	switch c.Kind {
+	case CallerTeam:
+		return c.Name
+	case CallerKey:
+		return "api"
+	default:
+		return "local"
+	}
+}
+
+// Is reports whether both are the same caller, whatever they may do.
+func (c Caller) Is(o Caller) bool { return c.Kind == o.Kind && c.Name == o.Name }
+
+// May reports whether the caller has the scope.
+func (c Caller) May(s Scope) bool {
+	return c.Kind != CallerKey || slices.ContainsFunc(c.Scopes, func(has Scope) bool { return has.Includes(s) })
+}
+
+// Reaches reports whether the caller may know about and ask the team.
+func (c Caller) Reaches(team string) bool {
+	return c.Kind != CallerKey || len(c.Teams) == 0 || slices.Contains(c.Teams, team)
+}
+
+// MayRead reports whether the caller may read, follow and wait for the message: its own
+// always, those of others with messages:read and within the teams it reaches.
+func (c Caller) MayRead(m Message) bool {
+	return c.Is(m.Caller) || c.May(ScopeMessagesRead) && c.Reaches(m.Team)
+}
+
+// Scope is something a key may do, as SEED.md names it.
+type Scope string
+
+const (
+	ScopeTeamsRead       Scope = "teams:read"
+	ScopeTeamsWrite      Scope = "teams:write"
+	ScopeTeamsDelete     Scope = "teams:delete"
+	ScopeMessagesRead    Scope = "messages:read"
+	ScopeMessagesWrite   Scope = "messages:write"
+	ScopeMessagesStream  Scope = "messages:stream"
+	ScopeProcessesRead   Scope = "processes:read"
+	ScopeProcessesManage Scope = "processes:manage"
+	ScopeAdmin           Scope = "admin:*"
+	ScopeAll             Scope = "*"
+)
+
+// Scopes lists every scope that names one right, then the two that name all.
+var Scopes = []Scope{
+	ScopeTeamsRead, ScopeTeamsWrite, ScopeTeamsDelete,
+	ScopeMessagesRead, ScopeMessagesWrite, ScopeMessagesStream,
+	ScopeProcessesRead, ScopeProcessesManage, ScopeAdmin, ScopeAll,
+}
+
+// Known reports whether the scope means anything: one of Scopes, or "x:*" for one of their x.
+func (s Scope) Known() bool {
+	if slices.Contains(Scopes, s) {
+		return true
+	}
+	group, ok := strings.CutSuffix(string(s), ":*")
+	return ok && group != "" && slices.ContainsFunc(Scopes, func(k Scope) bool {
+		return strings.HasPrefix(string(k), group+":")
+	})
+}
+
+// Includes reports whether who has s has want too: "*" and "admin:*" include everything,
+// "x:*" every "x:…", and who may define a team may talk to it.
+func (s Scope) Includes(want Scope) bool {
+	switch s {
+	case want, ScopeAll, ScopeAdmin:
+		return true
+	case ScopeTeamsWrite:
+		return want == ScopeMessagesWrite || want == ScopeMessagesStream
+	}
+	group, ok := strings.CutSuffix(string(s), ":*")
+	if !ok {
+		return false
+	}
+	if strings.HasPrefix(string(want), group+":") {
+		return true
+	}
+	return group == "teams" && ScopeTeamsWrite.Includes(want)
+}
+
+// KeyPrefix begins every API key.
+const KeyPrefix = "iris_sk_"
+
+// Key is an API key. The key itself is known only to its holder.
+type Key struct {
+	Name      string
+	Hash      string // SHA-256 of the whole key, lower-case hex
+	Scopes    []Scope
+	Teams     []string  // empty: all
+	Standing  bool      // see Caller.Standing
+	ExpiresAt time.Time // zero: never
+	CreatedAt time.Time
+	RevokedAt time.Time // zero: valid
+}
+
+// Caller is who uses the key.
+func (k Key) Caller() Caller {
+	return Caller{Kind: CallerKey, Name: k.Name, Scopes: k.Scopes, Teams: k.Teams, Standing: k.Standing}
+}

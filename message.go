@@ -1,0 +1,159 @@
+package iris
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Status is where a message is in its life. docs/messages.md draws it.
+type Status string
+
+const (
+	StatusQueued     Status = "queued"
+	StatusProcessing Status = "processing"
+	StatusCompleted  Status = "completed"
+	StatusFailed     Status = "failed"
+	StatusCancelled  Status = "cancelled"
+)
+
+// Statuses lists all of them.
+var Statuses = []Status{StatusQueued, StatusProcessing, StatusCompleted, StatusFailed, StatusCancelled}
+
+// Final reports whether the status never changes again.
+func (s Status) Final() bool {
+	return s == StatusCompleted || s == StatusFailed || s == StatusCancelled
+}
+
+// Priority orders waiting jobs: higher first.
+type Priority int
+
+const (
+	PriorityLow    Priority = 1
+	PriorityNormal Priority = 2
+	PriorityHigh   Priority = 3
+)
+
+func (p Priority) String() string {
+	switch p {
+	case PriorityLow:
+		return "low"
+	case PriorityHigh:
+		return "high"
+	default:
+		return "normal"
+	}
+}
+
+// ParsePriority reads low, normal or high; empty is normal.
+func ParsePriority(s string) (Priority, bool) {
+	switch s {
+	case "low":
+		return PriorityLow, true
+	case "", "normal":
+		return PriorityNormal, true
+	case "high":
+		return PriorityHigh, true
+	}
+	return 0, false
+}
+
+// Context is what a caller says about where its message comes from. The agent gets it as
+// data beside the message.
+type Context struct {
+	Source   string          `json:"source,omitempty"`
+	Metadata json.RawMessage `json:"metadata,omitempty"` // any JSON
+}
+
+// Ask is a message as it is submitted.
+type Ask struct {
+	Caller      Caller
+	Team        string
+	Text        string // not blank; valid UTF-8
+	Context     *Context
+	SessionID   string // "ses_…", or a name of the caller's own; empty: the rule of DESIGN D3
+	Task        bool   // execute, tell_team: nobody waits, it may run again
+	Priority    Priority
+	Timeout     time.Duration // the most a turn may take; zero: the team's
+	MaxAttempts int           // of a task; zero: the queue's
+	NoDedupe    bool          // a task: run it even if the same one waits or runs
+}
+
+// Message is what a caller said to a team and what became of it.
+type Message struct {
+	ID          string // "msg_…"
+	Team        string
+	Caller      Caller // Kind and Name only
+	SessionID   string // "ses_…"
+	SessionName string // the caller's own name for the session, if it has one
+	Text        string
+	Context     *Context
+	Task        bool
+	Priority    Priority
+	Timeout     time.Duration
+	MaxAttempts int
+
+	Status      Status
+	Attempts    int // turns begun
+	CreatedAt   time.Time
+	StartedAt   time.Time // of the last turn; zero until there is one
+	CompletedAt time.Time // zero until Final
+
+	Response string    // the agent's answer, when completed
+	Err      *Error    // why, when failed or cancelled
+	Metadata *Metadata // what the turn did, when there was one
+}
+
+// JobID is the id of the job that runs the message; both share one ULID.
+func (m Message) JobID() string { return JobPrefix + ULID(m.ID) }
+
+// SessionRef is the session as its caller knows it: the caller's own name, else the id.
+func (m Message) SessionRef() string {
+	if m.SessionName != "" {
+		return m.SessionName
+	}
+	return m.SessionID
+}
+
+// Duration is how long the message took from its acceptance to its end; zero until then.
+func (m Message) Duration() time.Duration {
+	if m.CompletedAt.IsZero() {
+		return 0
+	}
+	return m.CompletedAt.Sub(m.CreatedAt)
+}
+
+// Metadata is what a turn did and cost.
+type Metadata struct {
+	FilesAccessed []string `json:"filesAccessed"` // project-relative, each once, in order
+	ToolsUsed     []string `json:"toolsUsed"`     // each once, in order
+	Model         string   `json:"model,omitempty"`
+	Usage         Usage    `json:"usage"`
+	CostUSD       float64  `json:"costUsd"` // this turn's, as the CLI reckons it
+	Turns         int      `json:"turns"`   // the agent's round trips to its model
+}
+
+// Usage counts tokens.
+type Usage struct {
+	InputTokens      int64 `json:"inputTokens"`
+	OutputTokens     int64 `json:"outputTokens"`
+	CacheReadTokens  int64 `json:"cacheReadTokens"`
+	CacheWriteTokens int64 `json:"cacheWriteTokens"`
+}
+
+// Filter selects messages of the history, newest first.
+type Filter struct {
+	Team   string   // "" any
+	From   string   // as Caller.From; "" any
+	Status Status   // "" any
+	Teams  []string // a bound key's teams; empty: all
+	Since  time.Time
+	Until  time.Time
+	Limit  int // 1…200
+	Page   int // from 1
+}
+
+// Page is one page of the history.
+type Page struct {
+	Messages []Message
+	Total    int // exact
+}
