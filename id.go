@@ -3,6 +3,7 @@ package iris
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +56,15 @@ func crockford(id [16]byte) string {
 		hi >>= 5
 	}
 	return string(out[:])
+}
+
+// NewUUID makes a random UUID (RFC 9562, version 4), the form of the CLI's own ids.
+func NewUUID() string {
+	var u [16]byte
+	rand.Read(u[:])
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
 // ULID is an id without its prefix.

@@ -1,0 +1,226 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/iris-mcp/iris-mcp"
+)
+
+// failure is what went wrong with a team last, and how long starts are held back for it.
+type failure struct {
+	last   *iris.Error
+	starts int // failed in a row
+	delay  *backoff.ExponentialBackOff
+	until  time.Time // no start before
+}
+
+// freeFailures is how many starts may fail in a row before the next one is held back: a
+// mended installation should be seen at once, a process that dies at each start should not
+// take the machine down.
+const freeFailures = 2
+
+// launch starts the CLI for a place that find made. On an error the place is gone.
+func (p *Pool) launch(ctx context.Context, pr *process) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(p.closing, func() {
+		cancel(iris.Errorf(iris.CodeShuttingDown, "Iris is shutting down; ask again when it is back"))
+	})()
+
+	began := time.Now()
+	a, agentID, err := p.startGated(ctx, pr)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		p.remove(pr)
+		if ctx.Err() != nil {
+			return fmt.Errorf("start a process: %w", context.Cause(ctx))
+		}
+		p.startFailed(pr.team.Name, err)
+		return err
+	}
+	if f := p.failures[pr.team.Name]; f != nil {
+		f.starts, f.until, f.delay = 0, time.Time{}, nil
+	}
+	pr.agent, pr.agentID = a, agentID
+	pr.started = time.Now()
+	p.busy(pr)
+	p.work.Go(func() { p.watch(pr) })
+	p.log.Info("process started", "team", pr.team.Name, "pid", a.PID(), "session", pr.session.ID, "took", time.Since(began).Round(time.Millisecond))
+	if p.closing.Err() != nil {
+		p.stop(pr)
+	}
+	return nil
+}
+
+// startGated starts the CLI when its turn has come: after the team's back-off, and no more at
+// once than there are cores (four at once on two cores take longer than two after two).
+func (p *Pool) startGated(ctx context.Context, pr *process) (Agent, string, error) {
+	p.mu.Lock()
+	var wait time.Duration
+	if f := p.failures[pr.team.Name]; f != nil {
+		wait = time.Until(f.until)
+	}
+	p.mu.Unlock()
+	if wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, "", ctx.Err()
+		}
+	}
+	select {
+	case p.gate <- struct{}{}:
+		defer func() { <-p.gate }()
+	case <-ctx.Done():
+		return nil, "", ctx.Err()
+	}
+	return p.startConversation(ctx, pr)
+}
+
+// startConversation starts the CLI in the session's conversation. The CLI's own record is the
+// truth about what it has: a conversation that it lost begins anew under another id, one that
+// it turns out to have is resumed.
+func (p *Pool) startConversation(ctx context.Context, pr *process) (Agent, string, error) {
+	agentID, resume := pr.agentID, pr.session.Started
+	a, err := p.start(ctx, pr.team, agentID, resume)
+	switch {
+	case errors.Is(err, iris.ErrConversationLost):
+		p.log.Warn("the CLI has lost the conversation; the session begins anew", "team", pr.team.Name, "session", pr.session.ID)
+		agentID = iris.NewUUID()
+		a, err = p.start(ctx, pr.team, agentID, false)
+	case errors.Is(err, iris.ErrConversationTaken):
+		a, err = p.start(ctx, pr.team, agentID, true)
+	}
+	return a, agentID, err
+}
+
+// startFailed counts a failed start and holds the next ones back; with mu held.
+func (p *Pool) startFailed(team string, err error) {
+	p.judge(team, iris.AsError(err))
+	f := p.failures[team]
+	if f == nil {
+		return
+	}
+	if f.starts++; f.starts < freeFailures {
+		return
+	}
+	if f.delay == nil {
+		f.delay = backoff.NewExponentialBackOff()
+		f.delay.InitialInterval, f.delay.MaxInterval = 250*time.Millisecond, 30*time.Second
+	}
+	f.until = time.Now().Add(f.delay.NextBackOff())
+}
+
+// Serve keeps the teams' spare processes until the context ends.
+func (p *Pool) Serve(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		p.mu.Lock()
+		for _, t := range p.cfg.Teams() {
+			p.keepSpares(t)
+		}
+		p.mu.Unlock()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// spare is an idle spare process of the team as it is configured now, or nil; with mu held.
+func (p *Pool) spare(team iris.Team) *process {
+	for pr := range p.processes {
+		if pr.session.ID == "" && pr.state == iris.ProcessIdle && same(pr.team, team) && alive(pr) {
+			return pr
+		}
+	}
+	return nil
+}
+
+// keepSpares starts spares until the team has as many as it wants, while there is room
+// without ending anything; with mu held.
+func (p *Pool) keepSpares(team iris.Team) {
+	have := 0
+	for pr := range p.processes {
+		if pr.session.ID == "" && pr.team.Name == team.Name && pr.state != iris.ProcessStopping {
+			if pr.state == iris.ProcessIdle && !same(pr.team, team) {
+				p.stop(pr)
+				continue
+			}
+			have++
+		}
+	}
+	f := p.failures[team.Name]
+	for ; have < team.Warm && p.closing.Err() == nil && (f == nil || f.starts < freeFailures) && p.room(team, false); have++ {
+		pr := p.place(team, iris.NewUUID())
+		p.work.Go(func() {
+			if err := p.launch(p.closing, pr); err != nil {
+				p.log.Warn("no spare process", "team", team.Name, "error", err)
+				return
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if pr.state == iris.ProcessBusy {
+				pr.turns = 0
+				p.rest(pr)
+				p.change()
+			}
+		})
+	}
+}
+
+// room reports whether the team may have one more process. When evict is set and only idle
+// processes stand in the way, the least recently used of them is told to end, and there will
+// be room when it has; with mu held.
+func (p *Pool) room(team iris.Team, evict bool) bool {
+	all, own := len(p.processes), 0
+	var oldest, oldestOwn *process // idle
+	older := func(a, b *process) *process {
+		if b == nil || a.used.Before(b.used) {
+			return a
+		}
+		return b
+	}
+	stopping, stoppingOwn := false, false
+	for pr := range p.processes {
+		isOwn := pr.team.Name == team.Name
+		if isOwn {
+			own++
+		}
+		switch pr.state {
+		case iris.ProcessIdle:
+			oldest = older(pr, oldest)
+			if isOwn {
+				oldestOwn = older(pr, oldestOwn)
+			}
+		case iris.ProcessStopping:
+			stopping = true
+			stoppingOwn = stoppingOwn || isOwn
+		}
+	}
+	var victim *process
+	switch {
+	case own >= team.MaxProcesses:
+		if victim = oldestOwn; stoppingOwn {
+			victim = nil // one is on its way out already
+		}
+	case all >= p.cfg.MaxProcesses():
+		if victim = oldest; stopping {
+			victim = nil
+		}
+	default:
+		return true
+	}
+	if evict && victim != nil {
+		p.log.Info("process ends: its place is needed", "team", victim.team.Name, "session", victim.session.ID)
+		p.stop(victim)
+	}
+	return false
+}
