@@ -1,0 +1,190 @@
+// Package dispatch is the life of a message, and the one door through which every front
+// submits one: accepted (stored, then queued), run as a turn of its session, told as events,
+// and ended in exactly one final state. Fronts differ only in how they wait.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/iris-mcp/iris-mcp"
+)
+
+// Teams is the configuration as it is now.
+type Teams interface {
+	Team(name string) (iris.Team, error) // TEAM_NOT_FOUND
+	Teams() []iris.Team
+}
+
+// Store is the record of messages; *store.DB is one.
+type Store interface {
+	// Accept stores a message with its job and its first event, in the session that
+	// m.SessionID or m.SessionName says, else in a fresh one or the standing one. A task
+	// whose dedupe text is that of one that waits or runs is not stored: that one comes
+	// back, and false.
+	Accept(ctx context.Context, m iris.Message, fresh bool, dedupe string) (iris.Message, bool, error)
+	Message(ctx context.Context, id string) (iris.Message, error)
+	Session(ctx context.Context, id string) (iris.Session, error)
+	// Return hands a running job back: it waits again, and so does its message.
+	Return(ctx context.Context, j iris.Job, runAt time.Time) error
+	// Lost lists the jobs that an earlier owner was running.
+	Lost(ctx context.Context) ([]iris.Job, error)
+
+	Position(ctx context.Context, m iris.Message) (int, error)
+	Durations(ctx context.Context, team string, n int) ([]time.Duration, error)
+	Backlog(ctx context.Context, team string) (iris.Backlog, error)
+	SessionCount(ctx context.Context, team string) (int, error)
+	Usage(ctx context.Context, team string) (iris.TeamUsage, error)
+}
+
+// Bus carries events; *bus.Bus is one.
+type Bus interface {
+	Publish(e iris.Event)
+	Finish(ctx context.Context, m iris.Message, attempt int, last iris.Event) error
+	Events(ctx context.Context, messageID string, after int64) iter.Seq2[iris.Event, error]
+	Ended(messageID string) (ended <-chan struct{}, release func())
+}
+
+// Pool runs turns; *pool.Pool is one.
+type Pool interface {
+	Turn(ctx context.Context, t iris.Turn) (iris.Result, error)
+	Processes(team string) []iris.Process
+	LastError(team string) *iris.Error
+}
+
+// Queue is told that a job waits; *queue.Queue is one.
+type Queue interface{ Wake() }
+
+// Dispatcher is safe for concurrent use.
+type Dispatcher struct {
+	teams  Teams
+	store  Store
+	bus    Bus
+	pool   Pool
+	queue  Queue
+	log    *slog.Logger
+	closed atomic.Bool
+
+	mu      sync.Mutex
+	running map[string]context.CancelCauseFunc // by message id
+	cancels map[string]error                   // wanted for a claimed message that has not begun
+}
+
+// errCancelled is the cause with which a turn ends when somebody cancels its message.
+var errCancelled = iris.Errorf(iris.CodeCancelled, "the message was cancelled")
+
+// New fits a dispatcher together.
+func New(teams Teams, store Store, bus Bus, pool Pool, queue Queue, log *slog.Logger) *Dispatcher {
+	return &Dispatcher{
+		teams: teams, store: store, bus: bus, pool: pool, queue: queue, log: log,
+		running: map[string]context.CancelCauseFunc{},
+		cancels: map[string]error{},
+	}
+}
+
+// Stop makes Submit refuse from now on.
+func (d *Dispatcher) Stop() { d.closed.Store(true) }
+
+// Team is the team of that name; TEAM_NOT_FOUND.
+func (d *Dispatcher) Team(name string) (iris.Team, error) { return d.teams.Team(name) }
+
+// Teams lists the configured teams.
+func (d *Dispatcher) Teams() []iris.Team { return d.teams.Teams() }
+
+// Events yields the message's events that follow number after, from the record and then
+// live, up to the last. Nothing is missed or repeated. It fails with MESSAGE_NOT_FOUND, or
+// with the context's error when that ends first.
+func (d *Dispatcher) Events(ctx context.Context, messageID string, after int64) iter.Seq2[iris.Event, error] {
+	return d.bus.Events(ctx, messageID, after)
+}
+
+// Wait returns the message once it is final; the context's error when that ends first.
+func (d *Dispatcher) Wait(ctx context.Context, messageID string) (iris.Message, error) {
+	ended, release := d.bus.Ended(iris.MessageID(messageID))
+	defer release()
+	m, err := d.store.Message(ctx, messageID)
+	if err != nil || m.Status.Final() {
+		return m, err
+	}
+	select {
+	case <-ended:
+		return d.store.Message(ctx, messageID)
+	case <-ctx.Done():
+		return m, context.Cause(ctx)
+	}
+}
+
+// Cancel ends the message: at once when it waits, by interrupting its turn when it runs. It
+// returns the message once it is final; one that was so before is returned as it is.
+func (d *Dispatcher) Cancel(ctx context.Context, messageID string) (iris.Message, error) {
+	m, err := d.store.Message(ctx, messageID)
+	if err != nil || m.Status.Final() {
+		return m, err
+	}
+	if m.Status == iris.StatusQueued {
+		ended := ended(m, iris.StatusCancelled, errCancelled)
+		err := d.bus.Finish(context.WithoutCancel(ctx), ended, 0, last(ended))
+		if err == nil {
+			d.queue.Wake()
+			return ended, nil
+		}
+		if !errors.Is(err, iris.ErrFinal) {
+			return m, fmt.Errorf("cancel message: %w", err)
+		}
+	}
+	// It runs, or a worker has just claimed it, or it is over already.
+	d.mu.Lock()
+	if cancel := d.running[m.ID]; cancel != nil {
+		cancel(errCancelled)
+	} else {
+		d.cancels[m.ID] = errCancelled
+	}
+	d.mu.Unlock()
+	defer d.forget(m.ID)
+	return d.Wait(ctx, m.ID)
+}
+
+func (d *Dispatcher) forget(messageID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.cancels, messageID)
+}
+
+// Recover settles what an earlier owner was running when it ended: a task runs again while
+// it has attempts left, anything else fails. Call it before the queue serves.
+func (d *Dispatcher) Recover(ctx context.Context) error {
+	jobs, err := d.store.Lost(ctx)
+	if err != nil {
+		return fmt.Errorf("recover jobs: %w", err)
+	}
+	for _, j := range jobs {
+		m, err := d.store.Message(ctx, j.MessageID)
+		if err != nil {
+			return fmt.Errorf("recover job %s: %w", j.ID, err)
+		}
+		if runsAgain(m) {
+			err = d.store.Return(ctx, j, time.Now())
+		} else {
+			m = ended(m, iris.StatusFailed, iris.Errorf(iris.CodeProcess,
+				"Iris ended while the team was answering; what the team did until then stays done. Ask again if you still need the answer"))
+			err = d.bus.Finish(ctx, m, j.Attempt, last(m))
+		}
+		if err != nil && !errors.Is(err, iris.ErrFinal) {
+			return fmt.Errorf("recover message %s: %w", m.ID, err)
+		}
+		d.log.Info("recovered a message", "message", m.ID, "team", m.Team, "again", runsAgain(m))
+	}
+	return nil
+}
+
+// runsAgain is the one rule for what was cut off by the end of Iris (DESIGN D12): a task goes
+// back to the queue while it has attempts left, for somebody relies on its being done; a
+// message that somebody waited for does not, since nobody does any more and a side effect
+// done twice is worse than an honest failure.
+func runsAgain(m iris.Message) bool { return m.Task && m.Attempts < m.MaxAttempts }
