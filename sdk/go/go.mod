@@ -1,0 +1,3 @@
+module github.com/iris-mcp/go-client
+
+go 1.25
