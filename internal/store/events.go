@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/iris-mcp/iris-mcp"
+)
+
+const (
+	eventsAfter = `SELECT message_id, seq, kind, at, body FROM event WHERE message_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`
+	lastSeq     = `SELECT coalesce(max(seq), 0) FROM event WHERE message_id = $1`
+)
+
+// batches are the numbers of rows that one INSERT takes, each with its statement: a batch is
+// cut into the largest that fit, so that four prepared statements serve every size.
+var batches = []struct {
+	rows int
+	text string
+}{batch(64), batch(16), batch(4), batch(1)}
+
+func batch(n int) (b struct {
+	rows int
+	text string
+}) {
+	values := make([]string, n)
+	for i := range values {
+		p := 5 * i
+		values[i] = fmt.Sprintf("($%d, $%d, $%d, $%d, $%d)", p+1, p+2, p+3, p+4, p+5)
+	}
+	b.rows, b.text = n, "INSERT INTO event (message_id, seq, kind, at, body) VALUES "+strings.Join(values, ", ")
+	return b
+}
+
+// AppendEvents stores events, all or none. Their numbers are the caller's business, but a
+// number that a message has already is an error.
+func (db *DB) AppendEvents(ctx context.Context, events []iris.Event) error {
+	args, err := eventArgs(events) // before the write, so that nobody waits for the encoding
+	if err == nil {
+		err = db.write(ctx, func(tx tx) error { return tx.append(args) })
+	}
+	return wrap(err, "store %d events", len(events))
+}
+
+// append inserts rows of five values each.
+func (tx tx) append(args []any) error {
+	for _, b := range batches {
+		for len(args) >= 5*b.rows {
+			if _, err := tx.exec(b.text, args[:5*b.rows]...); err != nil {
+				return err
+			}
+			args = args[5*b.rows:]
+		}
+	}
+	return nil
+}
+
+func eventArgs(events []iris.Event) ([]any, error) {
+	args := make([]any, 0, 5*len(events))
+	for _, e := range events {
+		body, err := encode(e)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, e.MessageID, e.Seq, string(e.Kind), millis(e.At), body)
+	}
+	return args, nil
+}
+
+// Events gives up to limit of a message's events that follow number after, in order. A
+// message that does not exist has none.
+func (db *DB) Events(ctx context.Context, messageID string, after int64, limit int) ([]iris.Event, error) {
+	var events []iris.Event
+	rows, err := db.query(ctx, eventsAfter, messageID, after, limit)
+	if err == nil {
+		events, err = collect(rows, scanEvent)
+	}
+	return events, wrap(err, "read events of %s", messageID)
+}
+
+// LastSeq is the number of a message's newest event, 0 when it has none.
+func (db *DB) LastSeq(ctx context.Context, messageID string) (n int64, err error) {
+	err = db.row(ctx, lastSeq, messageID).Scan(&n)
+	return n, wrap(err, "read last event number of %s", messageID)
+}
+
+func scanEvent(row scanner) (e iris.Event, err error) {
+	var body string
+	if err := row.Scan(&e.MessageID, &e.Seq, &e.Kind, (*millis)(&e.At), &body); err != nil {
+		return e, err
+	}
+	return e, json.Unmarshal([]byte(body), &e)
+}

@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/iris-mcp/iris-mcp"
+)
+
+// headStart is how much longer a job of lower priority must have waited to come first. It
+// makes the order of two jobs a matter of two numbers that never change, and starves nobody.
+var headStart = map[iris.Priority]time.Duration{
+	iris.PriorityLow:    0,
+	iris.PriorityNormal: 10 * time.Minute,
+	iris.PriorityHigh:   time.Hour,
+}
+
+// rank orders waiting jobs, lower first.
+func rank(p iris.Priority, created time.Time) int64 {
+	return created.Add(-headStart[p]).UnixMilli()
+}
+
+const jobColumns = `id, kind, message_id, team, session_id, task, priority, attempt, run_at, lease_ends`
+
+const (
+	// One look per team and kind of message that has a job which may be next, in the index
+	// job_next, however many jobs wait there or are passed over. $2, $3: JSON lists of teams.
+	nextJob = `WITH RECURSIVE
+		busy (team) AS (
+			SELECT min(team) FROM job WHERE next = 1
+			UNION ALL
+			SELECT (SELECT min(j.team) FROM job j WHERE j.next = 1 AND j.team > busy.team) FROM busy WHERE busy.team IS NOT NULL),
+		lane (team, task) AS (
+			SELECT team, 0 FROM busy WHERE team NOT IN (SELECT value FROM json_each($2))
+			UNION ALL
+			SELECT team, 1 FROM busy WHERE team NOT IN (SELECT value FROM json_each($2)) AND team NOT IN (SELECT value FROM json_each($3)))
+		SELECT best.n FROM lane JOIN job best ON best.n = (
+			SELECT j.n FROM job j
+			WHERE j.next = 1 AND j.team = lane.team AND j.task = lane.task AND j.run_at <= $1
+			ORDER BY j.rank, j.n LIMIT 1)
+		ORDER BY best.rank, best.n LIMIT 1`
+	claimJob = `UPDATE job SET state = 'running', next = 0, attempt = attempt + 1, worker = $2, lease_ends = $3, run_at = 0
+		WHERE n = $1 RETURNING ` + jobColumns
+	startMessage = `UPDATE message SET status = 'processing', attempts = $2, started_at = $3 WHERE id = $1`
+
+	renewJob  = `UPDATE job SET lease_ends = $3 WHERE id = $1 AND state = 'running' AND attempt = $2`
+	returnJob = `UPDATE job SET state = 'waiting', next = 0, worker = '', lease_ends = 0, run_at = $3
+		WHERE id = $1 AND state = 'running' AND attempt = $2`
+	requeueMessage = `UPDATE message SET status = 'queued' WHERE id = $1`
+	finishJob      = `UPDATE job SET state = 'done', next = 0, lease_ends = 0
+		WHERE id = $1 AND ((state = 'running' AND attempt = $2) OR (state = 'waiting' AND $2 = 0))
+		RETURNING session_id`
+
+	// The best of the session's waiting jobs that are due, else the first to be due; none while
+	// another is next or running.
+	promote = `UPDATE job SET next = 1 WHERE n = coalesce(
+			(SELECT n FROM job WHERE session_id = $1 AND state = 'waiting' AND run_at <= $2 ORDER BY rank, n LIMIT 1),
+			(SELECT n FROM job WHERE session_id = $1 AND state = 'waiting' ORDER BY run_at, n LIMIT 1))
+		AND NOT EXISTS (SELECT 1 FROM job WHERE session_id = $1 AND (next = 1 OR state = 'running'))`
+)
+
+// Claim takes the best job that is due: the highest priority (a lower one that has waited much
+// longer comes first, see headStart), then the oldest. Its message is processing from then on.
+// It reports false when there is none. However many claim at once, each job goes to one.
+func (db *DB) Claim(ctx context.Context, c iris.Claim) (job iris.Job, ok bool, err error) {
+	fullTeams, err := encode(append([]string{}, c.FullTeams...)) // never null, which is in no list
+	if err != nil {
+		return job, false, wrap(err, "claim a job")
+	}
+	fullTasks, err := encode(append([]string{}, c.FullTasks...))
+	if err != nil {
+		return job, false, wrap(err, "claim a job")
+	}
+	err = db.write(ctx, func(tx tx) error {
+		now := time.Now()
+		db.looked.Store(now.UnixMilli())
+		var n int64
+		if err := tx.row(nextJob, millis(now), fullTeams, fullTasks).Scan(&n); err != nil {
+			return err
+		}
+		if job, err = scanJob(tx.row(claimJob, n, c.Worker, millis(now.Add(c.Lease)))); err != nil {
+			return err
+		}
+		_, err := tx.exec(startMessage, job.MessageID, job.Attempt, millis(now))
+		return err
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return iris.Job{}, false, nil
+	}
+	return job, err == nil, wrap(err, "claim a job")
+}
+
+// Renew makes the lease last until then; ErrFinal when it is lost.
+func (db *DB) Renew(ctx context.Context, j iris.Job, until time.Time) error {
+	err := db.write(ctx, func(tx tx) error {
+		return final(tx.exec(renewJob, j.ID, j.Attempt, millis(until)))
+	})
+	return wrap(err, "renew the lease of %s", j.ID)
+}
+
+// Return puts a running job back into the queue, to be claimed not before runAt (zero: at
+// once); ErrFinal when the lease is lost. Its place among those that wait is its old one.
+func (db *DB) Return(ctx context.Context, j iris.Job, runAt time.Time) error {
+	err := db.write(ctx, func(tx tx) error {
+		if err := final(tx.exec(returnJob, j.ID, j.Attempt, millis(runAt))); err != nil {
+			return err
+		}
+		if _, err := tx.exec(requeueMessage, j.MessageID); err != nil {
+			return err
+		}
+		_, err := tx.exec(promote, j.SessionID, millis(time.Now()))
+		return err
+	})
+	return wrap(err, "return %s to the queue", j.ID)
+}
+
+// final is ErrFinal when no row was changed.
+func final(n int64, err error) error {
+	if err == nil && n == 0 {
+		return iris.ErrFinal
+	}
+	return err
+}
+
+// NextRun tells when the first of the jobs that wait for their time will be due. Those that
+// the last Claim passed over although they were due do not count: they wait for a limit, and
+// its holder knows when it is free. It reports false when none waits for its time.
+func (db *DB) NextRun(ctx context.Context) (at time.Time, ok bool, err error) {
+	err = db.row(ctx, `SELECT coalesce(min(run_at), 0) FROM job WHERE next = 1 AND run_at > $1`, db.looked.Load()).Scan((*millis)(&at))
+	return at, !at.IsZero(), wrap(err, "read when the next job is due")
+}
+
+// Lost gives the jobs that are marked as running. At start all of them are lost: their
+// worker died with the last owner of the data folder.
+func (db *DB) Lost(ctx context.Context) ([]iris.Job, error) {
+	var jobs []iris.Job
+	rows, err := db.query(ctx, `SELECT `+jobColumns+` FROM job WHERE state = 'running' ORDER BY n`)
+	if err == nil {
+		jobs, err = collect(rows, scanJob)
+	}
+	return jobs, wrap(err, "read lost jobs")
+}
+
+// Position is the place of the message's job among the team's waiting ones in the order they
+// run, 1 for the next; 0 when it does not wait.
+func (db *DB) Position(ctx context.Context, m iris.Message) (n int, err error) {
+	err = db.row(ctx, position, m.JobID()).Scan(&n)
+	return n, wrap(err, "read the position of %s", m.ID)
+}
+
+const position = `SELECT count(*) FROM job j, job mine
+	WHERE mine.id = $1 AND mine.state = 'waiting'
+	AND j.state = 'waiting' AND j.team = mine.team AND (j.rank < mine.rank OR (j.rank = mine.rank AND j.n <= mine.n))`
+
+// Backlog counts the team's waiting and running jobs.
+func (db *DB) Backlog(ctx context.Context, team string) (b iris.Backlog, err error) {
+	err = db.row(ctx, backlog, team).Scan(&b.Waiting, &b.Running)
+	return b, wrap(err, "count the jobs of %s", team)
+}
+
+const backlog = `SELECT
+	(SELECT count(*) FROM job WHERE state = 'waiting' AND team = $1),
+	(SELECT count(*) FROM job WHERE state = 'running' AND team = $1)`
+
+func scanJob(row scanner) (j iris.Job, err error) {
+	var session sql.NullString
+	err = row.Scan(&j.ID, &j.Kind, &j.MessageID, &j.Team, &session, &j.Task, &j.Priority, &j.Attempt, (*millis)(&j.RunAt), (*millis)(&j.LeaseEnds))
+	j.SessionID = session.String
+	return j, err
+}

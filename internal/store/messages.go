@@ -1,0 +1,305 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/iris-mcp/iris-mcp"
+)
+
+const messageColumns = `id, team, caller_kind, caller_name, session_id, session_name, task, priority, timeout, max_attempts,
+	status, attempts, created_at, started_at, completed_at, text, context, response, error, metadata`
+
+const (
+	findSame = `SELECT message_id FROM job WHERE dedupe = $1 AND state <> 'done'`
+	// The session's job that is next or runs, if the message's is not to come before it.
+	findTurn = `SELECT n, state, rank, run_at FROM job WHERE session_id = $1 AND (next = 1 OR state = 'running')`
+	stepBack = `UPDATE job SET next = 0 WHERE n = $1`
+
+	addMessage = `INSERT INTO message (` + messageColumns + `, origin)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, $11, 0, 0, $12, $13, '', NULL, NULL, $14)`
+	addJob = `INSERT INTO job (` + jobColumns + `, state, next, rank, worker, dedupe)
+		VALUES ($1, 'turn', $2, $3, $4, $5, $6, 0, 0, 0, 'waiting', $7, $8, '', $9)`
+
+	finishMessage = `UPDATE message SET status = $2, completed_at = $3, response = $4, error = $5, metadata = $6
+		WHERE id = $1 RETURNING team, caller_kind, caller_name`
+	addUsage = `INSERT INTO usage (team, caller_kind, caller_name, day, messages, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd)
+		VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9)
+		ON CONFLICT (team, caller_kind, caller_name, day) DO UPDATE SET
+			messages           = usage.messages + 1,
+			input_tokens       = usage.input_tokens + excluded.input_tokens,
+			output_tokens      = usage.output_tokens + excluded.output_tokens,
+			cache_read_tokens  = usage.cache_read_tokens + excluded.cache_read_tokens,
+			cache_write_tokens = usage.cache_write_tokens + excluded.cache_write_tokens,
+			cost_usd           = usage.cost_usd + excluded.cost_usd`
+
+	getMessage = `SELECT ` + messageColumns + ` FROM message WHERE id = $1`
+)
+
+func hotWrites() []string {
+	texts := []string{
+		putStanding, putNamed, putFresh, useSession, setAgent,
+		findSame, findTurn, stepBack, addMessage, addJob,
+		nextJob, claimJob, startMessage, renewJob, returnJob, requeueMessage,
+		finishJob, promote, finishMessage, addUsage,
+	}
+	for _, b := range batches {
+		texts = append(texts, b.text)
+	}
+	return texts
+}
+
+func hotReads() []string {
+	return []string{getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog}
+}
+
+// Accept stores a message with its session, its job and its first event: from then on it is
+// queued. The caller has set ID, CreatedAt and what was asked.
+//
+// The session is the one that m.SessionID names, which must be this team's and this caller's
+// (else NOT_FOUND); or the caller's own of that m.SessionName, made at its first use; or a new
+// one if fresh; or the standing one of team and caller, likewise made.
+//
+// If a job waits or runs that has the same dedupe hash (unless that is empty), nothing is
+// stored: its message comes back, and created is false.
+func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe string) (accepted iris.Message, created bool, err error) {
+	details, err := encodeOr(m.Context)
+	if err != nil {
+		return m, false, wrap(err, "accept message")
+	}
+	m.Caller = iris.Caller{Kind: m.Caller.Kind, Name: m.Caller.Name}
+	m.CreatedAt = time.UnixMilli(m.CreatedAt.UnixMilli()).UTC()
+	m.Status = iris.StatusQueued
+	same := ""
+	err = db.write(ctx, func(tx tx) error {
+		if dedupe != "" {
+			if err := tx.row(findSame, dedupe).Scan(&same); !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+		}
+		s, err := tx.sessionOf(m, fresh)
+		if err != nil {
+			return err
+		}
+		m.SessionID, m.SessionName = s.ID, s.Name
+		if _, err := tx.exec(addMessage, m.ID, m.Team, m.Caller.Kind, m.Caller.Name, m.SessionID, m.SessionName,
+			m.Task, m.Priority, span(m.Timeout), m.MaxAttempts, millis(m.CreatedAt), m.Text, details, origin(m.Caller.From(), m.Caller.Kind)); err != nil {
+			return err
+		}
+		if err := tx.enqueue(m, dedupe); err != nil {
+			return err
+		}
+		start, err := eventArgs([]iris.Event{{
+			MessageID: m.ID, Seq: 1, At: m.CreatedAt, Kind: iris.EventStart, Team: m.Team, SessionID: m.SessionRef(),
+		}})
+		if err != nil {
+			return err
+		}
+		return tx.append(start)
+	})
+	if err == nil && same != "" {
+		m, err = db.Message(ctx, same)
+		return m, false, err
+	}
+	return m, err == nil, wrap(err, "accept message")
+}
+
+// enqueue adds the message's job. It is the next of its session if there is no other, or if it
+// comes before the one that is.
+func (tx tx) enqueue(m iris.Message, dedupe string) error {
+	var (
+		other int64
+		state iris.JobState
+		place int64
+		runAt time.Time
+		mine  = rank(m.Priority, m.CreatedAt)
+		next  = true
+	)
+	err := tx.row(findTurn, m.SessionID).Scan(&other, &state, &place, (*millis)(&runAt))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return err
+	case state == iris.JobWaiting && (mine < place || runAt.After(time.Now())):
+		if _, err := tx.exec(stepBack, other); err != nil {
+			return err
+		}
+	default:
+		next = false
+	}
+	_, err = tx.exec(addJob, m.JobID(), m.ID, m.Team, m.SessionID, m.Task, m.Priority, next, mine, sql.NullString{String: dedupe, Valid: dedupe != ""})
+	return err
+}
+
+// Finish writes the one final state of a message: Status, Response, Err, Metadata and
+// CompletedAt (zero: last.At) of m, the job's end and the last event, which the caller has
+// numbered. With an attempt above zero it does so only if the job runs under that attempt;
+// with zero, only if the job waits. Otherwise it writes nothing and gives ErrFinal.
+func (db *DB) Finish(ctx context.Context, m iris.Message, attempt int, last iris.Event) error {
+	err := db.finish(ctx, m, attempt, last)
+	return wrap(err, "finish %s", m.ID)
+}
+
+func (db *DB) finish(ctx context.Context, m iris.Message, attempt int, last iris.Event) error {
+	if !m.Status.Final() || !last.Last() || last.MessageID != m.ID {
+		return fmt.Errorf("status %q and event %q of %q are no end", m.Status, last.Kind, last.MessageID)
+	}
+	if m.CompletedAt.IsZero() {
+		m.CompletedAt = last.At
+	}
+	failure, err := encodeOr(m.Err)
+	if err != nil {
+		return err
+	}
+	metadata, err := encodeOr(m.Metadata)
+	if err != nil {
+		return err
+	}
+	end, err := eventArgs([]iris.Event{last})
+	if err != nil {
+		return err
+	}
+	return db.write(ctx, func(tx tx) error {
+		var session sql.NullString
+		err := tx.row(finishJob, m.JobID(), attempt).Scan(&session)
+		if errors.Is(err, sql.ErrNoRows) {
+			return iris.ErrFinal
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := tx.exec(promote, session, millis(time.Now())); err != nil {
+			return err
+		}
+		var team string
+		var caller iris.Caller
+		if err := tx.row(finishMessage, m.ID, m.Status, millis(m.CompletedAt), m.Response, failure, metadata).Scan(&team, &caller.Kind, &caller.Name); err != nil {
+			return err
+		}
+		var did iris.Metadata
+		if m.Metadata != nil {
+			did = *m.Metadata
+		}
+		u := did.Usage
+		if _, err := tx.exec(addUsage, team, caller.Kind, caller.Name, m.CompletedAt.Unix()/(24*60*60),
+			u.InputTokens, u.OutputTokens, u.CacheReadTokens, u.CacheWriteTokens, did.CostUSD); err != nil {
+			return err
+		}
+		return tx.append(end)
+	})
+}
+
+// Message gives a message by its own id or its job's; MESSAGE_NOT_FOUND.
+func (db *DB) Message(ctx context.Context, id string) (iris.Message, error) {
+	m, err := scanMessage(db.row(ctx, getMessage, iris.MessageID(id)))
+	if errors.Is(err, sql.ErrNoRows) {
+		err = iris.Errorf(iris.CodeMessageNotFound, "there is no message %q: use the messageId or jobId of an answer of this Iris", id)
+	}
+	return m, wrap(err, "read message %s", id)
+}
+
+// Messages gives a page of the messages that f selects, the newest first by CreatedAt, and
+// how many there are on all pages.
+func (db *DB) Messages(ctx context.Context, f iris.Filter) (page iris.Page, err error) {
+	where, args := conditions(f)
+	// Both numbers come from one state of the store.
+	tx, err := db.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return page, wrap(err, "read messages")
+	}
+	defer tx.Rollback()
+	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM message`+where, args...).Scan(&page.Total)
+	if err != nil {
+		return page, wrap(err, "count messages")
+	}
+	// The inner query passes over the earlier pages within an index.
+	at := len(args)
+	rows, err := tx.QueryContext(ctx, fmt.Sprintf(`SELECT `+messageColumns+` FROM message WHERE n IN (
+			SELECT n FROM message%s ORDER BY created_at DESC, n DESC LIMIT $%d OFFSET $%d)
+		ORDER BY created_at DESC, n DESC`, where, at+1, at+2), append(args, f.Limit, (max(f.Page, 1)-1)*f.Limit)...)
+	if err == nil {
+		page.Messages, err = collect(rows, scanMessage)
+	}
+	return page, wrap(err, "read messages")
+}
+
+// conditions is the filter as a WHERE clause and its arguments.
+func conditions(f iris.Filter) (where string, args []any) {
+	var all []string
+	add := func(condition string, arg any) {
+		args = append(args, arg)
+		all = append(all, fmt.Sprintf(condition, len(args)))
+	}
+	if f.Team != "" {
+		add("team = $%d", f.Team)
+	}
+	if f.From != "" {
+		add("origin = $%d", origin(f.From, ""))
+	}
+	if f.Status != "" {
+		add("status = $%d", f.Status)
+	}
+	if len(f.Teams) > 0 {
+		places := make([]string, len(f.Teams))
+		for i, team := range f.Teams {
+			args = append(args, team)
+			places[i] = fmt.Sprintf("$%d", len(args))
+		}
+		all = append(all, "team IN ("+strings.Join(places, ", ")+")")
+	}
+	if !f.Since.IsZero() {
+		add("created_at >= $%d", millis(f.Since))
+	}
+	if !f.Until.IsZero() {
+		add("created_at <= $%d", millis(f.Until))
+	}
+	if len(all) == 0 {
+		return "", nil
+	}
+	return " WHERE " + strings.Join(all, " AND "), args
+}
+
+// origin is the column that a history's "from" selects by. It is not From itself, because a
+// team may be called "api" or "local".
+func origin(from string, kind iris.CallerKind) string {
+	switch {
+	case kind == iris.CallerTeam:
+	case from == "api":
+		return "key"
+	case from == "local":
+		return "local"
+	}
+	return "team/" + from
+}
+
+// Durations tells how long the last n completed turns of a team took, the newest message's
+// first.
+func (db *DB) Durations(ctx context.Context, team string, n int) ([]time.Duration, error) {
+	var all []time.Duration
+	rows, err := db.query(ctx, `SELECT completed_at - started_at FROM message
+		WHERE team = $1 AND status = 'completed' ORDER BY created_at DESC, n DESC LIMIT $2`, team, n)
+	if err == nil {
+		all, err = collect(rows, func(row scanner) (d time.Duration, err error) { return d, row.Scan((*span)(&d)) })
+	}
+	return all, wrap(err, "read the durations of %s", team)
+}
+
+// Usage sums up the team's finished messages.
+func (db *DB) Usage(ctx context.Context, team string) (u iris.TeamUsage, err error) {
+	err = db.row(ctx, `SELECT coalesce(sum(messages), 0), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),
+		coalesce(sum(cache_read_tokens), 0), coalesce(sum(cache_write_tokens), 0), coalesce(sum(cost_usd), 0.0)
+		FROM usage WHERE team = $1`, team).
+		Scan(&u.Messages, &u.Usage.InputTokens, &u.Usage.OutputTokens, &u.Usage.CacheReadTokens, &u.Usage.CacheWriteTokens, &u.CostUSD)
+	return u, wrap(err, "sum up the usage of %s", team)
+}
+
+func scanMessage(row scanner) (m iris.Message, err error) {
+	err = row.Scan(&m.ID, &m.Team, &m.Caller.Kind, &m.Caller.Name, &m.SessionID, &m.SessionName, &m.Task, &m.Priority, (*span)(&m.Timeout), &m.MaxAttempts,
+		&m.Status, &m.Attempts, (*millis)(&m.CreatedAt), (*millis)(&m.StartedAt), (*millis)(&m.CompletedAt),
+		&m.Text, structure{&m.Context}, &m.Response, structure{&m.Err}, structure{&m.Metadata})
+	return m, err
+}
