@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	sdk "github.com/iris-mcp/go-client"
+	"github.com/iris-mcp/iris-mcp"
+)
+
+// The exit codes, for scripts.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitRefused     = 3 // the key, or what it may do
+	exitNotFound    = 4
+	exitRateLimit   = 5
+	exitTimeout     = 6
+	exitUnreachable = 7
+	exitInterrupted = 130 // as a shell gives for Ctrl-C
+)
+
+// failure is an error that knows its exit code. Its text is whole: it says what to do.
+type failure struct {
+	code int
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// fail makes an error with an exit code.
+func fail(code int, format string, args ...any) error {
+	return &failure{code, fmt.Errorf(format, args...)}
+}
+
+// usage makes an error of a wrong command line.
+func usage(format string, args ...any) error { return fail(exitUsage, format, args...) }
+
+// report prints the error, if there is one, as one line, and gives the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	code, text := explain(err)
+	if text != "" {
+		fmt.Fprintln(w, "iris-mcp: "+printable(strings.ReplaceAll(strings.TrimSpace(text), "\n", " · ")))
+	}
+	return code
+}
+
+// explain gives the exit code of an error and what a person should read.
+func explain(err error) (code int, text string) {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.code, f.Error()
+	}
+	if e, ok := errors.AsType[*sdk.Error](err); ok {
+		return exitCode(iris.Code(e.Code)), e.Message + advice(e)
+	}
+	if e, ok := errors.AsType[*iris.Error](err); ok {
+		return exitCode(e.Code), e.Message
+	}
+	switch {
+	case errors.Is(err, sdk.ErrUnreachable):
+		return exitUnreachable, unreachable(err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return exitTimeout, "it took too long: " + err.Error()
+	}
+	return exitFailed, err.Error()
+}
+
+// unreachable says where nobody answered, and what to do.
+func unreachable(err error) string {
+	where, why := "the address", error(err)
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		if u, err := url.Parse(e.URL); err == nil {
+			where = u.Scheme + "://" + u.Host
+		}
+		why = e.Err
+	}
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		why = e
+	}
+	return fmt.Sprintf(`no Iris answers at %s (%s): start it with "iris-mcp serve"`, where, strings.TrimPrefix(why.Error(), "iris: "))
+}
+
+// exitCode is the exit code of a failure that the server named.
+func exitCode(code iris.Code) int {
+	switch code {
+	case iris.CodeInvalidRequest, iris.CodePayloadTooLarge:
+		return exitUsage
+	case iris.CodeUnauthorized, iris.CodeForbidden:
+		return exitRefused
+	case iris.CodeTeamNotFound, iris.CodeMessageNotFound, iris.CodeNotFound:
+		return exitNotFound
+	case iris.CodeRateLimited:
+		return exitRateLimit
+	case iris.CodeTimeout:
+		return exitTimeout
+	}
+	return exitFailed
+}
+
+// advice is what the server cannot know to say: what to do about it at this command line.
+func advice(e *sdk.Error) string {
+	switch e.Code {
+	case sdk.CodeUnauthorized:
+		if os.Getenv("IRIS_API_KEY") != "" {
+			return "; the key is the one in IRIS_API_KEY"
+		}
+		return `; name a key with IRIS_API_KEY or --key-file ("iris-mcp api-key create" makes one)`
+	case sdk.CodeForbidden:
+		if len(e.Required) > 0 {
+			return "; the key needs " + strings.Join(e.Required, ", ")
+		}
+	case sdk.CodeRateLimited, sdk.CodeQueueFull, sdk.CodeShuttingDown:
+		if e.RetryAfter > 0 {
+			return fmt.Sprintf("; try again in %.0f s", math.Ceil(e.RetryAfter.Seconds()))
+		}
+	case sdk.CodeTimeout:
+		if id := e.MessageID(); id != "" {
+			return "; " + laterAdvice(id)
+		}
+	}
+	return ""
+}
+
+// laterAdvice says how to come by an answer for which nobody waits any more.
+func laterAdvice(id string) string {
+	return fmt.Sprintf(`read its answer later with "iris-mcp history %s", or stop it with "iris-mcp cancel %s"`, id, id)
+}
+
+// ago says how long ago something was.
+func ago(t time.Time) string { return span(time.Since(t)) + " ago" }
+
+// span says a duration as a person would.
+func span(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", d.Minutes())
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0f h", d.Hours())
+	}
+	return fmt.Sprintf("%.0f days", d.Hours()/24)
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	sdk "github.com/iris-mcp/go-client"
+	"github.com/spf13/cobra"
+)
+
+func historyCmd() *cobra.Command {
+	var (
+		f             sdk.HistoryFilter
+		status, since string
+		asJSON        bool
+	)
+	cmd := &cobra.Command{
+		Use:   "history [ID]",
+		Short: "Show what was asked, newest first, or one message in full",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				m, err := client.Messages.Get(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(cmd.OutOrStdout(), m)
+				}
+				return printMessage(cmd.OutOrStdout(), m)
+			}
+			f.Status = sdk.Status(status)
+			if f.Since, err = parseSince(since, time.Now()); err != nil {
+				return err
+			}
+			history, err := client.Messages.History(cmd.Context(), f)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), history)
+			}
+			return printHistory(cmd.OutOrStdout(), history)
+		},
+	}
+	cmd.Flags().StringVar(&f.Team, "team", "", "only what was said to this team")
+	cmd.Flags().StringVar(&f.From, "from", "", `only what this caller said: a team, "api" or "local"`)
+	cmd.Flags().StringVar(&status, "status", "", "only these: queued, processing, completed, failed or cancelled")
+	cmd.Flags().StringVar(&since, "since", "", "only what is younger: 30m, 24h, 7d, or a date (2026-01-31)")
+	cmd.Flags().IntVar(&f.Limit, "limit", 20, "how many, up to 200")
+	cmd.Flags().IntVar(&f.Page, "page", 1, "which page of so many")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what the server answers as JSON")
+	return clientFlags(cmd)
+}
+
+// parseSince reads an age or a date; a date is the local midnight that begins it.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if age, err := parseAge(text); err == nil {
+		return now.Add(-age), nil
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if at, err := time.ParseInLocation(layout, text, time.Local); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, usage("--since %q is neither an age (30m, 24h, 7d) nor a date (2026-01-31)", text)
+}
+
+// parseAge reads a positive duration; unlike Go's, it may be in days: 90d.
+func parseAge(text string) (time.Duration, error) {
+	var age time.Duration
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseFloat(days, 64)
+		if err != nil || n > 36500 {
+			return 0, fmt.Errorf("%q is no number of days", text)
+		}
+		age = time.Duration(n * 24 * float64(time.Hour))
+	} else {
+		var err error
+		if age, err = time.ParseDuration(text); err != nil {
+			return 0, err
+		}
+	}
+	if age <= 0 {
+		return 0, fmt.Errorf("%q is not longer than nothing", text)
+	}
+	return age, nil
+}
+
+func printHistory(w io.Writer, h *sdk.History) error {
+	if len(h.Messages) == 0 {
+		_, err := fmt.Fprintln(w, "no message")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "WHEN\tID\tFROM\tTO\tSTATUS\tTOOK\tMESSAGE")
+	for _, m := range h.Messages {
+		took := "-"
+		if m.Status.Final() {
+			took = span(m.Duration.Duration)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Timestamp.Local().Format(time.DateTime), m.MessageID, m.From, m.To, m.Status, took, oneLine(m.Message, 60))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if p := h.Pagination; p.HasNext {
+		fmt.Fprintf(w, "%d of %d; go on with --page %d\n", len(h.Messages), p.Total, p.Page+1)
+	}
+	return nil
+}
+
+func printMessage(w io.Writer, m *sdk.Message) error {
+	fmt.Fprintf(w, "%s: %s → %s, %s", m.MessageID, m.From, m.To, m.Status)
+	if m.Status.Final() {
+		fmt.Fprintf(w, " after %s", span(m.CompletedAt.Sub(m.CreatedAt.Time)))
+	}
+	fmt.Fprintf(w, " (%s)\n", m.CreatedAt.Local().Format(time.DateTime))
+	if m.Message != "" {
+		fmt.Fprintf(w, "\n%s\n", printable(m.Message))
+	}
+	if m.Response != "" {
+		fmt.Fprintf(w, "\n%s\n", printable(m.Response))
+	}
+	if m.Error != "" {
+		fmt.Fprintf(w, "\n%s: %s\n", m.Code, printable(m.Error))
+	}
+	return nil
+}
+
+// oneLine is the beginning of a text, as long as fits beside other things.
+func oneLine(text string, most int) string {
+	line := []rune(strings.Join(strings.Fields(printable(text)), " "))
+	if len(line) > most {
+		line = append(line[:most-1], '…')
+	}
+	return string(line)
+}

@@ -1,0 +1,11 @@
+// Command iris-mcp is Iris: the server that lets Claude Code teams be asked, and the commands
+// a person types at it. One file per subcommand; serve.go builds the parts and hands them to
+// each other.
+package main
+
+import (
+	"context"
+	"os"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:])) }

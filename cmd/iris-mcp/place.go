@@ -1,0 +1,129 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	sdk "github.com/iris-mcp/go-client"
+	"github.com/iris-mcp/iris-mcp/internal/config"
+	"github.com/spf13/cobra"
+)
+
+// The files of the data folder that the commands share with serve.
+func storeFile(home string) string    { return filepath.Join(home, "iris.db") }
+func addressFile(home string) string  { return filepath.Join(home, "address") }   // the base URL of the running server
+func localKeyFile(home string) string { return filepath.Join(home, "local.key") } // of the local user
+
+// clientFlags adds the flags by which a command finds the server.
+func clientFlags(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().String("url", "", "the server's address (default $IRIS_URL, else the one that runs on this data folder)")
+	cmd.Flags().String("key-file", "", "file that holds the API key (default $IRIS_API_KEY, else the local user's own key)")
+	return cmd
+}
+
+// connect gives a client of the server that the flags, the environment or the data folder
+// name, with the key that goes with it. It does not connect yet.
+func connect(cmd *cobra.Command) (*sdk.Client, error) {
+	home, err := config.Home()
+	if err != nil {
+		return nil, err
+	}
+	flag, _ := cmd.Flags().GetString("url") // clientFlags
+	named := cmp.Or(flag, os.Getenv("IRIS_URL"))
+	address := named
+	if address == "" {
+		if address, err = ownAddress(cmd, home); err != nil {
+			return nil, err
+		}
+	}
+	base, err := url.Parse(address)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, usage("%q is not the address of a server; it looks like http://127.0.0.1:3100", address)
+	}
+	keyFile, _ := cmd.Flags().GetString("key-file") // clientFlags
+	key, err := apiKey(keyFile, home, named != "" && !isLoopback(base.Hostname()))
+	if err != nil {
+		return nil, err
+	}
+	return sdk.NewClient(sdk.WithBaseURL(address), sdk.WithAPIKey(key), sdk.WithRetry(3, 5*time.Second)), nil
+}
+
+// configFile is the configuration that the flags, the environment or the folders name.
+func configFile(cmd *cobra.Command) (string, error) {
+	flag, _ := cmd.Flags().GetString("config") // every command has it
+	return config.Find(flag, true)
+}
+
+// ownAddress is where the server of this data folder listens, or would if it ran.
+func ownAddress(cmd *cobra.Command, home string) (string, error) {
+	text, err := os.ReadFile(addressFile(home))
+	if err == nil {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("find the server: %w", err)
+	}
+	file, err := configFile(cmd)
+	if err != nil {
+		return "", err
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		return sdk.DefaultBaseURL, nil // serve says what is wrong with it
+	}
+	return baseURL(c.API), nil
+}
+
+// baseURL is the address to call for what the configuration says to listen on.
+func baseURL(api config.API) string {
+	u := url.URL{Scheme: "http", Host: api.Address()}
+	if api.TLS.Cert != "" {
+		u.Scheme = "https"
+	}
+	if ip := net.ParseIP(api.Host); ip.IsUnspecified() { // every address of this machine
+		u.Host = net.JoinHostPort("localhost", u.Port())
+	}
+	return u.String()
+}
+
+// apiKey is the key to call with: that of the file, of $IRIS_API_KEY, or the local user's. The
+// last never goes to a foreign host. No key is no error: the server says whether it needs one.
+func apiKey(file, home string, foreign bool) (string, error) {
+	if file == "" {
+		if key := os.Getenv("IRIS_API_KEY"); key != "" {
+			return key, nil
+		}
+		if foreign {
+			return "", fail(exitRefused, "a key is needed for a server elsewhere: set IRIS_API_KEY, or name a file with --key-file")
+		}
+		key, err := os.ReadFile(localKeyFile(home))
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil // no server ever ran here
+		}
+		if err != nil {
+			return "", fmt.Errorf("read the local user's key: %w", err)
+		}
+		return strings.TrimSpace(string(key)), nil
+	}
+	key, err := os.ReadFile(file)
+	if err != nil {
+		return "", usage("read the key: %w", err)
+	}
+	if len(strings.TrimSpace(string(key))) == 0 {
+		return "", usage("%s holds no key", file)
+	}
+	return strings.TrimSpace(string(key)), nil
+}
+
+// isLoopback reports whether the host is this machine.
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}

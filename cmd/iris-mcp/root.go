@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// run runs the command line and gives the exit code.
+func run(ctx context.Context, args []string) int {
+	root := rootCmd()
+	root.SetArgs(args)
+	began := false // whatever fails before a command began is a mistake in the line itself
+	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	err := root.ExecuteContext(ctx)
+	if err != nil && !began {
+		err = usage("%w", err)
+	}
+	return report(os.Stderr, err)
+}
+
+// rootCmd is iris-mcp with all its subcommands.
+func rootCmd() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "iris-mcp",
+		Short: "Ask a Claude Code team in another project",
+		Long: `Iris runs a real Claude Code in each of your projects (a "team") and lets others ask it:
+another Claude Code over MCP, programs over HTTP, and you with "iris-mcp ask".`,
+		Args:              onlySubcommands,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+	}
+	root.PersistentFlags().String("config", "", "configuration file (default $IRIS_CONFIG_PATH, else iris-config.yaml in the data folder)")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf(`%w; "%s --help" shows the flags`, err, cmd.CommandPath())
+	})
+	root.AddCommand(
+		askCmd(), executeCmd(), statusCmd(), historyCmd(), cancelCmd(),
+		versionCmd(),
+	)
+	return root
+}
+
+// onlySubcommands refuses a first word that names no subcommand of cmd.
+func onlySubcommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Sprintf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err += fmt.Sprintf("; did you mean %q?", strings.Join(near, `" or "`))
+	} else {
+		err += fmt.Sprintf(`; "%s --help" lists them`, cmd.CommandPath())
+	}
+	return fmt.Errorf("%s", err)
+}
+
+// group is a command that only has subcommands.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  onlySubcommands,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage(`which one? "%s --help" lists them`, cmd.CommandPath())
+		},
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
