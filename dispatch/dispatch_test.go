@@ -1,0 +1,451 @@
+package dispatch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/iris-mcp/iris-mcp"
+	"github.com/iris-mcp/iris-mcp/dispatch"
+	"github.com/iris-mcp/iris-mcp/internal/bus"
+	"github.com/iris-mcp/iris-mcp/internal/store"
+	"github.com/iris-mcp/iris-mcp/queue"
+)
+
+// office is everything but the processes: the real record, bus and queue, and a pool that
+// plays what the question says.
+type office struct {
+	*dispatch.Dispatcher
+	db   *store.DB
+	stop func() // ends the queue, as a shutdown does
+}
+
+var reasons = dispatch.Reasons{Shutdown: queue.ErrShutdown, LeaseLost: queue.ErrLeaseLost}
+
+// open starts an office on the record in the folder; begin is false to leave its queue idle.
+func open(t *testing.T, dir string, begin bool) *office {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	db, err := store.Open(t.Context(), filepath.Join(dir, "iris.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bus.New(db, log)
+	q := queue.New(queue.Config{
+		Worker: "test", Grace: 20 * time.Second,
+		Limits: func() queue.Limits {
+			return queue.Limits{Jobs: 10, Team: func(string) (int, int) { return 4, 1 }}
+		},
+	}, db, log)
+	d := dispatch.New(teams{}, db, b, &actor{}, q, log)
+	q.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, reasons) })
+	if err := d.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var serve sync.WaitGroup
+	if begin {
+		serve.Go(func() { q.Serve(ctx) })
+	}
+	stop := sync.OnceFunc(func() {
+		d.Stop()
+		cancel()
+		serve.Wait()
+		if err := errors.Join(b.Close(), db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return &office{Dispatcher: d, db: db, stop: stop}
+}
+
+// teams has one of every policy.
+type teams struct{}
+
+func (teams) Team(name string) (iris.Team, error) {
+	for _, t := range (teams{}).Teams() {
+		if t.Name == name {
+			return t, nil
+		}
+	}
+	return iris.Team{}, iris.Errorf(iris.CodeTeamNotFound, "team %q does not exist", name)
+}
+
+func (teams) Teams() (list []iris.Team) {
+	for _, p := range []iris.PermissionPolicy{iris.PermissionsAsk, iris.PermissionsDeny, iris.PermissionsAllow, iris.PermissionsForward} {
+		list = append(list, iris.Team{Name: string(p), Permissions: p, MaxProcesses: 4, ParallelTasks: 1, TurnTimeout: time.Hour})
+	}
+	return list
+}
+
+// actor plays a turn by its text: "slow" takes a minute, "fail" fails, "touch" needs leave.
+type actor struct{}
+
+func (*actor) Processes(string) []iris.Process { return nil }
+func (*actor) LastError(string) *iris.Error    { return nil }
+func (*actor) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
+	t.Emit(iris.Event{Kind: iris.EventChunk, Text: "well, "})
+	switch t.Text {
+	case "slow":
+		select {
+		case <-time.After(time.Minute):
+		case <-ctx.Done():
+			return iris.Result{}, fmt.Errorf("turn: %w", context.Cause(ctx))
+		}
+	case "fail":
+		return iris.Result{}, iris.Errorf(iris.CodeProcess, "died")
+	case "touch", "AskUserQuestion":
+		d := t.Decide(ctx, iris.Permission{Tool: t.Text})
+		return iris.Result{Text: fmt.Sprintf("%v %s", d.Allow, d.Message)}, nil
+	}
+	t.Emit(iris.Event{Kind: iris.EventChunk, Text: t.Text})
+	return iris.Result{Text: "well, " + t.Text, Metadata: iris.Metadata{Turns: 1, CostUSD: 0.5}}, nil
+}
+
+func ask(text string) iris.Ask {
+	return iris.Ask{Caller: iris.Caller{Kind: iris.CallerKey, Name: "ci"}, Team: "ask", Text: text}
+}
+
+func task(text string) iris.Ask {
+	a := ask(text)
+	a.Task = true
+	return a
+}
+
+func submit(t *testing.T, o *office, a iris.Ask) iris.Message {
+	t.Helper()
+	m, err := o.Submit(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func wait(t *testing.T, o *office, id string) iris.Message {
+	t.Helper()
+	m, err := o.Wait(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func kinds(t *testing.T, o *office, id string) (list []iris.EventKind) {
+	t.Helper()
+	for e, err := range o.Events(t.Context(), id, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, e.Kind)
+	}
+	return list
+}
+
+func TestAMessageEndsOnce(t *testing.T) {
+	const start, chunk, complete, failed = iris.EventStart, iris.EventChunk, iris.EventComplete, iris.EventError
+	for _, tt := range []struct {
+		name   string
+		ask    iris.Ask
+		status iris.Status
+		code   iris.Code
+		events []iris.EventKind
+	}{
+		{"answered", ask("hello"), iris.StatusCompleted, "", []iris.EventKind{start, chunk, chunk, complete}},
+		{"failed", ask("fail"), iris.StatusFailed, iris.CodeProcess, []iris.EventKind{start, chunk, failed}},
+		{"too late", iris.Ask{Team: "ask", Text: "slow", Timeout: time.Second}, iris.StatusFailed, iris.CodeTimeout, []iris.EventKind{start, chunk, failed}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := open(t, t.TempDir(), true)
+				m := wait(t, o, submit(t, o, tt.ask).ID)
+				if m.Status != tt.status || tt.code != "" && (m.Err == nil || m.Err.Code != tt.code) {
+					t.Errorf("ended %s with %v", m.Status, m.Err)
+				}
+				if got := kinds(t, o, m.ID); !slices.Equal(got, tt.events) {
+					t.Errorf("events %v, want %v", got, tt.events)
+				}
+				if m.Status == iris.StatusCompleted && (m.Response != "well, hello" || m.Metadata.CostUSD != 0.5) {
+					t.Errorf("answered %q, %+v", m.Response, m.Metadata)
+				}
+			})
+		})
+	}
+}
+
+func TestSubmitRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, t.TempDir(), true)
+		bound := ask("hello")
+		bound.Caller.Teams = []string{"deny"}
+		other := ask("hello")
+		other.Team = "nobody"
+		long := ask("hello")
+		long.SessionID = string(make([]byte, 129))
+		foreign := ask("hello")
+		foreign.SessionID = iris.NewID(iris.SessionPrefix)
+		late := ask("hello")
+		late.Timeout = 25 * time.Hour
+		for _, tt := range []struct {
+			name string
+			ask  iris.Ask
+			want iris.Code
+		}{
+			{"an unknown team", other, iris.CodeTeamNotFound},
+			{"a key bound to other teams", bound, iris.CodeForbidden},
+			{"a blank text", ask(" \n\t"), iris.CodeInvalidRequest},
+			{"broken UTF-8", ask("\xff"), iris.CodeInvalidRequest},
+			{"a long session name", long, iris.CodeInvalidRequest},
+			{"an unknown session", foreign, iris.CodeNotFound},
+			{"a timeout of more than a day", late, iris.CodeInvalidRequest},
+		} {
+			if _, err := o.Submit(t.Context(), tt.ask); iris.CodeOf(err) != tt.want {
+				t.Errorf("%s: got %v, want %s", tt.name, err, tt.want)
+			}
+		}
+		o.Stop()
+		if _, err := o.Submit(t.Context(), ask("hello")); iris.CodeOf(err) != iris.CodeShuttingDown {
+			t.Errorf("after Stop: got %v", err)
+		}
+	})
+}
+
+func TestWhoseSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, t.TempDir(), true)
+		session := func(a iris.Ask) string { return submit(t, o, a).SessionID }
+		named := ask("hello")
+		named.SessionID = "github:acme/api#123"
+		elsewhere := named
+		elsewhere.Caller.Name = "other"
+		local := ask("hello")
+		local.Caller = iris.Caller{Kind: iris.CallerLocal}
+		frontend := ask("hello")
+		frontend.Caller = iris.Caller{Kind: iris.CallerTeam, Name: "frontend"}
+		standing := ask("hello")
+		standing.Caller.Standing = true
+		again := ask("hello")
+		again.SessionID = session(ask("hello"))
+
+		for _, tt := range []struct {
+			name string
+			a, b iris.Ask
+			same bool
+		}{
+			{"a key's messages are fresh conversations", ask("hello"), ask("hello"), false},
+			{"a name of its own continues one", named, named, true},
+			{"the same name of another key is another", named, elsewhere, false},
+			{"an id continues one", again, again, true},
+			{"a standing key has one per team", standing, standing, true},
+			{"the local user has one per team", local, local, true},
+			{"a team has one per team it asks", frontend, frontend, true},
+			{"of its own", frontend, local, false},
+		} {
+			if a, b := session(tt.a), session(tt.b); (a == b) != tt.same {
+				t.Errorf("%s: %s and %s", tt.name, a, b)
+			}
+		}
+	})
+}
+
+func TestCancel(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		begun bool
+	}{
+		{"a waiting message", false},
+		{"a running one", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := open(t, t.TempDir(), tt.begun)
+				m := submit(t, o, ask("slow"))
+				synctest.Wait()
+				got, err := o.Cancel(t.Context(), m.ID)
+				if err != nil || got.Status != iris.StatusCancelled || got.Err.Code != iris.CodeCancelled {
+					t.Fatalf("got %s (%v), %v", got.Status, got.Err, err)
+				}
+				if again, err := o.Cancel(t.Context(), m.ID); err != nil || again.Status != iris.StatusCancelled {
+					t.Errorf("the second time: %s, %v", again.Status, err)
+				}
+				if k := kinds(t, o, m.ID); k[len(k)-1] != iris.EventError {
+					t.Errorf("events %v", k)
+				}
+			})
+		})
+	}
+	t.Run("at every moment ends the message once", func(t *testing.T) {
+		o := open(t, t.TempDir(), true)
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				m, err := o.Submit(t.Context(), ask("hello"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if m, err = o.Cancel(t.Context(), m.ID); err != nil || !m.Status.Final() {
+					t.Errorf("got %s, %v", m.Status, err)
+				}
+			})
+		}
+		all.Wait()
+	})
+	t.Run("of an unknown message says so", func(t *testing.T) {
+		o := open(t, t.TempDir(), true)
+		if _, err := o.Cancel(t.Context(), iris.NewID(iris.MessagePrefix)); iris.CodeOf(err) != iris.CodeMessageNotFound {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestPermissions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, t.TempDir(), true)
+		for _, tt := range []struct {
+			team, tool string
+			allow      bool
+		}{
+			{"ask", "touch", false}, {"deny", "touch", false}, {"forward", "touch", false}, {"allow", "touch", true},
+			{"allow", "AskUserQuestion", false},
+		} {
+			a := ask(tt.tool)
+			a.Team = tt.team
+			start := time.Now()
+			m := wait(t, o, submit(t, o, a).ID)
+			if got := m.Response[:4] == "true"; got != tt.allow {
+				t.Errorf("%s with permissions %s: %s", tt.tool, tt.team, m.Response)
+			}
+			if !tt.allow && len(m.Response) < 40 {
+				t.Errorf("the model is told only %q", m.Response)
+			}
+			if took := time.Since(start); took > 0 {
+				t.Errorf("deciding took %v", took)
+			}
+		}
+	})
+}
+
+func TestTheSameTaskIsNotQueuedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, t.TempDir(), true)
+		first := submit(t, o, task("slow"))
+		if again := submit(t, o, task("slow")); again.ID != first.ID {
+			t.Error("a task that runs was queued again")
+		}
+		always := task("slow")
+		always.NoDedupe = true
+		if again := submit(t, o, always); again.ID == first.ID {
+			t.Error("a task that wants to be queued was not")
+		}
+		urgent := task("slow")
+		urgent.Priority = iris.PriorityHigh
+		if other := submit(t, o, urgent); other.ID == first.ID {
+			t.Error("another priority counts as the same task")
+		}
+		if a, b := submit(t, o, ask("slow")), submit(t, o, ask("slow")); a.ID == b.ID {
+			t.Error("two asks became one")
+		}
+	})
+}
+
+func TestShutdown(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		ask   iris.Ask
+		after iris.Status // the shutdown
+		then  iris.Status // at the next owner
+	}{
+		{"an ask that is late fails", ask("slow"), iris.StatusFailed, iris.StatusFailed},
+		{"a task that is late runs again", task("slow"), iris.StatusQueued, iris.StatusCompleted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				o := open(t, dir, true)
+				m := submit(t, o, tt.ask)
+				synctest.Wait()
+				start := time.Now()
+				o.stop()
+				if took := time.Since(start); took != 20*time.Second {
+					t.Errorf("took %v, want the grace", took)
+				}
+				idle := open(t, dir, false)
+				if got, _ := idle.db.Message(t.Context(), m.ID); got.Status != tt.after {
+					t.Errorf("after the shutdown it is %s, want %s", got.Status, tt.after)
+				}
+				idle.stop()
+				if got := wait(t, open(t, dir, true), m.ID); got.Status != tt.then {
+					t.Errorf("then it is %s (%v), want %s", got.Status, got.Err, tt.then)
+				}
+			})
+		})
+	}
+}
+
+func TestRecover(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ask  iris.Ask
+		dies int // times
+		then iris.Status
+	}{
+		{"an ask fails", ask("hello"), 1, iris.StatusFailed},
+		{"a task runs again", task("hello"), 1, iris.StatusCompleted},
+		{"a task that took Iris down each time fails", task("hello"), 3, iris.StatusFailed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				o := open(t, dir, false)
+				m := submit(t, o, tt.ask)
+				for range tt.dies { // claimed, and then Iris is no more
+					if _, ok, err := o.db.Claim(t.Context(), iris.Claim{Worker: "dead", Lease: time.Minute}); !ok || err != nil {
+						t.Fatalf("claim: %v, %v", ok, err)
+					}
+					o.stop()
+					o = open(t, dir, false)
+				}
+				o.stop()
+				got := wait(t, open(t, dir, true), m.ID)
+				if got.Status != tt.then {
+					t.Errorf("it is %s (%v), want %s", got.Status, got.Err, tt.then)
+				}
+				if got.Status == iris.StatusFailed && got.Err.Code != iris.CodeProcess {
+					t.Errorf("failed with %v", got.Err)
+				}
+			})
+		})
+	}
+}
+
+func TestEstimate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, t.TempDir(), true)
+		first := submit(t, o, task("slow"))
+		if _, done, err := o.Estimate(t.Context(), first); err != nil || !done.IsZero() {
+			t.Errorf("without any experience: %v, %v", done, err)
+		}
+		wait(t, o, first.ID)
+		var waiting []iris.Message
+		for i := range 4 {
+			a := task("slow")
+			a.SessionID = fmt.Sprint("s", i)
+			waiting = append(waiting, submit(t, o, a))
+		}
+		synctest.Wait()
+		for i, m := range waiting {
+			m, _ = o.db.Message(t.Context(), m.ID)
+			position, done, err := o.Estimate(t.Context(), m)
+			if err != nil || position != i || time.Until(done).Round(time.Second) != time.Duration(i+1)*time.Minute {
+				t.Errorf("task %d: position %d, in %v, %v", i, position, time.Until(done), err)
+			}
+		}
+	})
+}
