@@ -1,0 +1,167 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	iris "github.com/iris-mcp/iris-mcp"
+)
+
+type askIn struct {
+	Team string `path:"team" doc:"The team's name"`
+	Body askBody
+}
+
+type askBody struct {
+	Question        string        `json:"question" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to ask"`
+	Timeout         int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" default:"30000" doc:"How long to wait for the answer, in milliseconds from the request's arrival"`
+	Context         *iris.Context `json:"context,omitempty" doc:"Where the question comes from; the agent gets it as data beside the question"`
+	SessionID       string        `json:"sessionId,omitempty" maxLength:"128" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"The conversation to continue: the sessionId of an earlier answer, or a name of one's own, made at first use. Without it the conversation is a new one"`
+	Priority        string        `json:"priority,omitempty" enum:"low,normal,high" default:"normal"`
+	CancelOnTimeout bool          `json:"cancelOnTimeout,omitempty" doc:"Cancel the question when the timeout is over, instead of letting the team finish"`
+}
+
+type askOut struct {
+	Body answer
+}
+
+// answer is what an ask comes back with.
+type answer struct {
+	MessageID string        `json:"messageId"`
+	Team      string        `json:"team"`
+	Question  string        `json:"question"`
+	Response  string        `json:"response"`
+	Duration  int64         `json:"duration" doc:"Milliseconds from acceptance to answer"`
+	Timestamp int64         `json:"timestamp" doc:"When it was answered, Unix milliseconds"`
+	SessionID string        `json:"sessionId" doc:"Continues this conversation"`
+	Metadata  iris.Metadata `json:"metadata"`
+}
+
+func (s *Server) ask(ctx context.Context, req *request, in *askIn) (*askOut, error) {
+	if err := req.team(in.Team); err != nil {
+		return nil, err
+	}
+	b := in.Body
+	priority, _ := iris.ParsePriority(b.Priority)
+	m, err := s.submit(ctx, iris.Ask{
+		Caller: req.caller, Team: in.Team, Text: b.Question, Context: contextOf(b.Context),
+		SessionID: b.SessionID, Priority: priority,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m, err = s.await(ctx, req, m, milliseconds(b.Timeout), b.CancelOnTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return &askOut{answerOf(m)}, nil
+}
+
+// submit hands the message in. A client that leaves meanwhile changes nothing: what it sent
+// was complete.
+func (s *Server) submit(ctx context.Context, a iris.Ask) (iris.Message, error) {
+	return s.dispatcher.Submit(context.WithoutCancel(ctx), a)
+}
+
+// await waits for the answer, for as long as the caller's patience lasts, counted from the
+// request's arrival. The message goes on when the caller is gone, and when the patience is
+// over unless it is to be cancelled then.
+func (s *Server) await(ctx context.Context, req *request, m iris.Message, patience time.Duration, cancelLate bool) (iris.Message, error) {
+	wait, stop := context.WithDeadlineCause(ctx, req.arrived.Add(patience), errPatience)
+	defer stop()
+	final, err := s.dispatcher.Wait(wait, m.ID)
+	if err != nil && errors.Is(context.Cause(wait), errPatience) {
+		final, err = s.late(ctx, m, patience, cancelLate)
+	}
+	if err == nil {
+		err = outcome(final)
+	}
+	if err != nil {
+		return iris.Message{}, about(m.ID, err, ctx)
+	}
+	return final, nil
+}
+
+// late is what an ask comes to whose time is over: TIMEOUT, or the answer that was quicker
+// than the cancel.
+func (s *Server) late(ctx context.Context, m iris.Message, patience time.Duration, cancel bool) (iris.Message, error) {
+	if !cancel {
+		return m, iris.Errorf(iris.CodeTimeout, "%s has not answered within %s and works on; GET %s/messages/%s gives the answer later", m.Team, patience, base, m.ID)
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // an interrupt takes milliseconds
+	defer stop()
+	if final, err := s.dispatcher.Cancel(ctx, m.ID); err == nil && final.Status == iris.StatusCompleted {
+		return final, nil
+	}
+	return m, iris.Errorf(iris.CodeTimeout, "%s has not answered within %s and was cancelled; ask again with a longer timeout", m.Team, patience)
+}
+
+// outcome is nil for a completed message, else why there is no answer.
+func outcome(m iris.Message) error {
+	switch {
+	case m.Status == iris.StatusCompleted:
+		return nil
+	case m.Err != nil:
+		return m.Err
+	case m.Status == iris.StatusCancelled:
+		return iris.Errorf(iris.CodeCancelled, "the message was cancelled before it was answered")
+	}
+	return errUnknown
+}
+
+// about adds the message's id to an error's details, in a copy: the error may be shared.
+func about(id string, err error, ctx context.Context) error {
+	if ctx.Err() != nil && iris.CodeOf(err) == iris.CodeInternal {
+		if left(ctx) {
+			return err
+		}
+		err = context.Cause(ctx)
+	}
+	e := *iris.AsError(err)
+	e.Details = maps.Clone(e.Details)
+	return e.With("messageId", id)
+}
+
+func answerOf(m iris.Message) answer {
+	return answer{
+		MessageID: m.ID, Team: m.Team, Question: m.Text, Response: m.Response,
+		Duration: m.Duration().Milliseconds(), Timestamp: m.CompletedAt.UnixMilli(),
+		SessionID: m.SessionRef(), Metadata: metadataOf(m.Metadata),
+	}
+}
+
+// metadataOf has lists that are never null.
+func metadataOf(m *iris.Metadata) iris.Metadata {
+	var out iris.Metadata
+	if m != nil {
+		out = *m
+	}
+	if out.FilesAccessed == nil {
+		out.FilesAccessed = []string{}
+	}
+	if out.ToolsUsed == nil {
+		out.ToolsUsed = []string{}
+	}
+	return out
+}
+
+// contextOf drops what says nothing.
+func contextOf(c *iris.Context) *iris.Context {
+	if c == nil {
+		return nil
+	}
+	if absent(c.Metadata) {
+		c.Metadata = nil
+	}
+	if c.Source == "" && c.Metadata == nil {
+		return nil
+	}
+	return c
+}
+
+// absent reports whether a field of any type was left out or null.
+func absent(raw []byte) bool { return len(raw) == 0 || string(raw) == "null" }
+
+func milliseconds(n int64) time.Duration { return time.Duration(n) * time.Millisecond }

@@ -1,0 +1,295 @@
+package httpapi_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	iris "github.com/iris-mcp/iris-mcp"
+)
+
+// epoch is when everything in the fake began; a message's events are a second apart.
+var epoch = time.UnixMilli(1704067200000).UTC()
+
+// fake is a dispatcher and a store in memory. A message plays the script of its text.
+type fake struct {
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced at each change
+	messages []*iris.Message
+	events   map[string][]iris.Event
+	asks     []iris.Ask
+	running  sync.WaitGroup
+
+	scripts  map[string]func(f *fake, id string)
+	statuses map[string]iris.TeamStatus
+	refusal  error // of Submit
+	broken   error // of the store
+	eventErr error // of Events, after what is there
+}
+
+func newFake() *fake {
+	return &fake{
+		changed: make(chan struct{}),
+		events:  map[string][]iris.Event{},
+		scripts: map[string]func(*fake, string){
+			"never":  func(*fake, string) {},
+			"fail":   func(f *fake, id string) { f.end(id, iris.StatusFailed, "", crash()) },
+			"panic":  func(*fake, string) { panic("the fake panics") },
+			"cancel": func(f *fake, id string) { f.end(id, iris.StatusCancelled, "", nil) },
+			"work":   work,
+		},
+		statuses: map[string]iris.TeamStatus{
+			"backend": {
+				Team:  iris.Team{Name: "backend", Path: "/home/me/backend", Description: "The API", Color: "#ff0000"},
+				State: iris.TeamBusy, Waiting: 2, Running: 1, Sessions: 3,
+				Processes: []iris.Process{{
+					PID: 42, Team: "backend", SessionID: "ses_1", From: "api", State: iris.ProcessBusy,
+					StartedAt: epoch, UsedAt: epoch.Add(time.Second), Messages: 7, RSS: 1 << 20,
+				}, {State: iris.ProcessStarting, StartedAt: epoch}},
+				Usage: iris.TeamUsage{Messages: 7, Usage: iris.Usage{InputTokens: 1, OutputTokens: 2}, CostUSD: 0.5},
+			},
+			"frontend": {Team: iris.Team{Name: "frontend", Path: "/home/me/frontend"}, State: iris.TeamError, LastError: crash()},
+		},
+	}
+}
+
+func crash() *iris.Error {
+	return &iris.Error{
+		Code: iris.CodeProcess, Message: "Claude Code is not logged in: run claude and log in",
+		Details: map[string]any{"exitCode": 1}, Private: map[string]any{"stderr": "secret tail"},
+	}
+}
+
+// work is a turn that does everything once.
+func work(f *fake, id string) {
+	f.emit(id, iris.Event{Kind: iris.EventChunk, Text: "The <flow> & its\n\n"})
+	f.emit(id, iris.Event{Kind: iris.EventThinking, Text: "hmm"})
+	f.emit(id, iris.Event{Kind: iris.EventToolUse, Tool: &iris.Tool{ID: "t1", Name: "Read", File: "src/auth/jwt.ts", Input: []byte(`{"file_path":"src/auth/jwt.ts"}`)}})
+	f.emit(id, iris.Event{Kind: iris.EventToolResult, Tool: &iris.Tool{ID: "t1", Name: "Read", File: "src/auth/jwt.ts"}})
+	f.emit(id, iris.Event{Kind: iris.EventPermission, Permission: &iris.Permission{ID: "p1", Tool: "Bash", Input: []byte(`{"command":"touch x"}`), Decision: "deny", Reason: "nobody can decide"}})
+	f.emit(id, iris.Event{Kind: iris.EventRetry, Text: "overloaded"})
+	f.emit(id, iris.Event{Kind: iris.EventRestart})
+	f.end(id, iris.StatusCompleted, "First.\n\nSecond.", nil)
+}
+
+// change runs do and wakes who waits.
+func (f *fake) change(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *fake) find(id string) *iris.Message {
+	i := slices.IndexFunc(f.messages, func(m *iris.Message) bool { return m.ID == iris.MessageID(id) })
+	if i < 0 {
+		return nil
+	}
+	return f.messages[i]
+}
+
+func (f *fake) add(id string, ev iris.Event) {
+	seq := len(f.events[id]) + 1
+	ev.MessageID, ev.Seq, ev.At = id, int64(seq), epoch.Add(time.Duration(seq)*time.Second)
+	f.events[id] = append(f.events[id], ev)
+}
+
+func (f *fake) emit(id string, ev iris.Event) { f.change(func() { f.add(id, ev) }) }
+
+// end gives the message its final state, if it has none yet.
+func (f *fake) end(id string, status iris.Status, response string, failure *iris.Error) {
+	f.change(func() {
+		m := f.find(id)
+		if m.Status.Final() {
+			return
+		}
+		m.Status, m.Response, m.Err = status, response, failure
+		m.StartedAt, m.CompletedAt, m.Attempts = m.CreatedAt.Add(time.Second), m.CreatedAt.Add(2847*time.Millisecond), 1
+		last := iris.Event{Kind: iris.EventComplete, Duration: m.Duration()}
+		if status != iris.StatusCompleted {
+			if status == iris.StatusCancelled {
+				m.Err = iris.Errorf(iris.CodeCancelled, "the message was cancelled")
+			}
+			last = iris.Event{Kind: iris.EventError, Err: m.Err}
+		} else {
+			m.Metadata = &iris.Metadata{FilesAccessed: []string{"src/auth/jwt.ts"}, Model: "scripted", Turns: 2, CostUSD: 0.01}
+			last.Metadata = m.Metadata
+		}
+		f.add(id, last)
+	})
+}
+
+func (f *fake) Submit(ctx context.Context, a iris.Ask) (iris.Message, error) {
+	if f.refusal != nil {
+		return iris.Message{}, f.refusal
+	}
+	if _, ok := f.statuses[a.Team]; !ok {
+		return iris.Message{}, iris.Errorf(iris.CodeTeamNotFound, "team %q does not exist; did you mean \"backend\"?", a.Team)
+	}
+	var m iris.Message
+	f.change(func() {
+		n := len(f.messages) + 1
+		m = iris.Message{
+			ID: fmt.Sprintf("msg_%026d", n), Team: a.Team, Caller: a.Caller, SessionID: fmt.Sprintf("ses_%026d", n),
+			SessionName: a.SessionID, Text: a.Text, Context: a.Context, Task: a.Task, Priority: a.Priority,
+			Timeout: a.Timeout, MaxAttempts: a.MaxAttempts, Status: iris.StatusQueued, CreatedAt: epoch,
+		}
+		f.asks = append(f.asks, a)
+		f.messages = append(f.messages, new(m))
+		f.add(m.ID, iris.Event{Kind: iris.EventStart, Team: m.Team, SessionID: m.SessionRef()})
+	})
+	if a.Text == "panic" {
+		panic("the fake panics")
+	}
+	script, ok := f.scripts[a.Text]
+	if !ok {
+		script = func(f *fake, id string) { f.end(id, iris.StatusCompleted, "We use Prisma.", nil) }
+	}
+	f.running.Go(func() { script(f, m.ID) })
+	return m, nil
+}
+
+func (f *fake) Wait(ctx context.Context, id string) (iris.Message, error) {
+	for {
+		f.mu.Lock()
+		m, changed := *f.find(id), f.changed
+		f.mu.Unlock()
+		if m.Status.Final() {
+			return m, nil
+		}
+		select {
+		case <-ctx.Done():
+			return iris.Message{}, ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+func (f *fake) Events(ctx context.Context, id string, after int64) iter.Seq2[iris.Event, error] {
+	return func(yield func(iris.Event, error) bool) {
+		for {
+			f.mu.Lock()
+			events, changed := slices.Clone(f.events[id][after:]), f.changed
+			f.mu.Unlock()
+			for _, ev := range events {
+				if !yield(ev, nil) || ev.Last() {
+					return
+				}
+				after = ev.Seq
+			}
+			if f.eventErr != nil {
+				yield(iris.Event{}, f.eventErr)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				yield(iris.Event{}, ctx.Err())
+				return
+			case <-changed:
+			}
+		}
+	}
+}
+
+func (f *fake) Cancel(ctx context.Context, id string) (iris.Message, error) {
+	f.end(id, iris.StatusCancelled, "", nil)
+	return f.Wait(ctx, id)
+}
+
+func (f *fake) Status(ctx context.Context, team string) (iris.TeamStatus, error) {
+	st, ok := f.statuses[team]
+	if !ok {
+		return st, iris.Errorf(iris.CodeTeamNotFound, "team %q does not exist", team)
+	}
+	return st, nil
+}
+
+func (f *fake) Estimate(_ context.Context, m iris.Message) (int, time.Time, error) {
+	if m.Team == "frontend" {
+		return 0, time.Time{}, nil
+	}
+	return 3, epoch.Add(300 * time.Second), nil
+}
+
+func (f *fake) Teams() []iris.Team {
+	return []iris.Team{f.statuses["backend"].Team, f.statuses["frontend"].Team, {Name: "removed"}}
+}
+
+func (f *fake) Message(_ context.Context, id string) (iris.Message, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken != nil {
+		return iris.Message{}, f.broken
+	}
+	if m := f.find(id); m != nil {
+		return *m, nil
+	}
+	return iris.Message{}, iris.Errorf(iris.CodeMessageNotFound, "there is no message with this id")
+}
+
+func (f *fake) Messages(_ context.Context, q iris.Filter) (iris.Page, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var page iris.Page
+	for _, m := range slices.Backward(f.messages) {
+		if q.Team != "" && q.Team != m.Team || q.From != "" && q.From != m.Caller.From() || q.Status != "" && q.Status != m.Status ||
+			len(q.Teams) > 0 && !slices.Contains(q.Teams, m.Team) || m.CreatedAt.Before(q.Since) || !q.Until.IsZero() && !m.CreatedAt.Before(q.Until) {
+			continue
+		}
+		page.Total++
+		page.Messages = append(page.Messages, *m)
+	}
+	first := min((q.Page-1)*q.Limit, len(page.Messages))
+	page.Messages = page.Messages[first:min(first+q.Limit, len(page.Messages))]
+	return page, nil
+}
+
+func (f *fake) LastSeq(_ context.Context, id string) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int64(len(f.events[id])), nil
+}
+
+func (f *fake) Ping(context.Context) error { return f.broken }
+
+// keys is who may come in.
+type keys struct {
+	mu  sync.Mutex
+	all map[string]iris.Caller
+}
+
+func newKeys() *keys {
+	k := &keys{all: map[string]iris.Caller{"local": {Kind: iris.CallerLocal}}}
+	key := func(name string, teams []string, scopes ...iris.Scope) {
+		k.all[name] = iris.Caller{Kind: iris.CallerKey, Name: name, Scopes: scopes, Teams: teams}
+	}
+	key("all", nil, iris.ScopeAll)
+	key("admin", nil, iris.ScopeAdmin)
+	key("none", nil)
+	key("ci", nil, iris.ScopeTeamsRead, iris.ScopeTeamsWrite)
+	key("reader", nil, iris.ScopeTeamsRead, iris.ScopeMessagesRead)
+	key("writer", nil, iris.ScopeMessagesWrite)
+	key("asker", nil, iris.ScopeTeamsRead, iris.ScopeMessagesWrite)
+	key("streamer", nil, iris.ScopeTeamsRead, "messages:*")
+	key("bound", []string{"frontend"}, iris.ScopeTeamsRead, "messages:*")
+	return k
+}
+
+func (k *keys) Caller(_ context.Context, credential string) (iris.Caller, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c, ok := k.all[credential]; ok {
+		return c, nil
+	}
+	return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "this API key is not valid; it may have been revoked or have expired")
+}
+
+func (k *keys) revoke(credential string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.all, credential)
+}

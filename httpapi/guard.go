@@ -1,0 +1,122 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+
+	iris "github.com/iris-mcp/iris-mcp"
+)
+
+const routeKey = "route"
+
+// guard lets a request through to its route if its key is good and has the route's scopes.
+func (s *Server) guard(h huma.Context, next func(huma.Context)) {
+	g := humagin.Unwrap(h)
+	ctx := g.Request.Context()
+	req := requestOf(ctx)
+	req.route = h.Operation().Metadata[routeKey].(*route)
+	if err := s.admit(ctx, req, g.Request.Header); err != nil {
+		s.fail(g, err)
+		return
+	}
+	if err := plain(g.Request); err != nil {
+		s.fail(g, err)
+		return
+	}
+	next(h)
+}
+
+// admit finds out who asks, and whether they may use the route.
+func (s *Server) admit(ctx context.Context, req *request, h http.Header) error {
+	if req.route.open {
+		return nil
+	}
+	if req.credential = credential(h); req.credential == "" {
+		return iris.Errorf(iris.CodeUnauthorized, "send an API key in the header Authorization, as \"Bearer iris_sk_…\"; iris-mcp api-key create makes one")
+	}
+	caller, err := s.auth.Caller(ctx, req.credential)
+	if err != nil {
+		return err
+	}
+	req.caller = caller
+	if req.route.own {
+		return nil
+	}
+	return req.need(req.route.scopes...)
+}
+
+// need is FORBIDDEN if the caller lacks one of the scopes.
+func (req *request) need(scopes ...iris.Scope) error {
+	for _, scope := range scopes {
+		if !req.caller.May(scope) {
+			return req.forbid(scopes, "this key lacks the scope "+string(scope)+"; use another one, or ask its maker for the scope")
+		}
+	}
+	return nil
+}
+
+// team checks a team's name from outside, and that the caller's key is not bound to others.
+// Only the dispatcher knows whether there is such a team.
+func (req *request) team(name string) error {
+	if !iris.TeamName.MatchString(name) {
+		return iris.Errorf(iris.CodeTeamNotFound, "no team can have this name; GET %s/teams lists them", base)
+	}
+	if !req.caller.Reaches(name) {
+		return req.forbid(req.route.scopes, "this key is bound to other teams than "+name)
+	}
+	return nil
+}
+
+// message finds the message that an own route is about, if the caller may use the route
+// for it: on a message of its own always, else with the route's scopes.
+func (s *Server) message(ctx context.Context, req *request, id string) (iris.Message, error) {
+	m, err := s.store.Message(ctx, id)
+	if err != nil || req.caller.Is(m.Caller) {
+		return m, err
+	}
+	if err := req.need(req.route.scopes...); err != nil {
+		return iris.Message{}, err
+	}
+	if !req.caller.Reaches(m.Team) {
+		return iris.Message{}, req.forbid(req.route.scopes, "this key is bound to other teams than the message's")
+	}
+	return m, nil
+}
+
+// credential is what the request shows, or empty.
+func credential(h http.Header) string {
+	if scheme, rest, ok := strings.Cut(h.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(rest)
+	}
+	return h.Get("X-Api-Key")
+}
+
+// plain makes huma read the body as JSON, whatever its type says (curl says it is a form), and
+// answer in JSON. It refuses what huma would silently drop.
+func plain(r *http.Request) error {
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Type"))), "multipart/") {
+		return iris.Errorf(iris.CodeUnsupportedMedia, "send the request's body as JSON, not as a multipart form")
+	}
+	r.Header["Content-Type"] = jsonType
+	delete(r.Header, "Accept")
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		return iris.Errorf(iris.CodeInvalidRequest, "the query of the URL is malformed: encode each value in it")
+	}
+	return nil
+}
+
+var jsonType = []string{"application/json"}
+
+// forbid makes a FORBIDDEN that says what is needed and what there is.
+func (req *request) forbid(required []iris.Scope, message string) *failure {
+	f := req.newFailure(iris.Errorf(iris.CodeForbidden, "%s", message))
+	f.Required = required
+	f.Provided = append([]iris.Scope{}, slices.Clone(req.caller.Scopes)...)
+	return f
+}

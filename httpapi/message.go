@@ -1,0 +1,151 @@
+package httpapi
+
+import (
+	"context"
+	"time"
+
+	iris "github.com/iris-mcp/iris-mcp"
+)
+
+type messageIn struct {
+	ID   string `path:"messageId" doc:"The id of a message or of a job"`
+	Wait int64  `query:"wait" minimum:"0" maximum:"60000" doc:"Answer when the message is finished, or after this many milliseconds"`
+}
+
+type cancelIn struct {
+	ID string `path:"messageId" doc:"The id of a message or of a job"`
+}
+
+type messageOut struct {
+	Body messageView
+}
+
+// messageView is a message as those who may read it see it. What is not there yet is left out.
+type messageView struct {
+	MessageID           string         `json:"messageId"`
+	JobID               string         `json:"jobId,omitempty" doc:"Of a task"`
+	Team                string         `json:"team"`
+	From                string         `json:"from" doc:"The team that asked, api, or local"`
+	To                  string         `json:"to" doc:"The team that was asked"`
+	Caller              string         `json:"caller,omitempty" doc:"The name of the API key that asked"`
+	SessionID           string         `json:"sessionId"`
+	Status              iris.Status    `json:"status" enum:"queued,processing,completed,failed,cancelled"`
+	Progress            progress       `json:"progress"`
+	CreatedAt           int64          `json:"createdAt" doc:"Unix milliseconds, as all times"`
+	StartedAt           *int64         `json:"startedAt,omitempty"`
+	CompletedAt         *int64         `json:"completedAt,omitempty"`
+	EstimatedCompletion *int64         `json:"estimatedCompletion,omitempty"`
+	Attempts            int            `json:"attempts"`
+	Duration            *int64         `json:"duration,omitempty" doc:"Milliseconds from acceptance to end"`
+	Response            *string        `json:"response,omitempty"`
+	Result              *result        `json:"result,omitempty" doc:"Of a completed task"`
+	Error               string         `json:"error,omitempty" doc:"Why it failed or was cancelled"`
+	Code                iris.Code      `json:"code,omitempty" doc:"The code of the error"`
+	Details             any            `json:"details,omitempty" doc:"The details of the error"`
+	Metadata            *iris.Metadata `json:"metadata,omitempty"`
+}
+
+type progress struct {
+	Current    int `json:"current"`
+	Total      int `json:"total"`
+	Percentage int `json:"percentage"`
+}
+
+// result is a task's answer: its first paragraph, and all of it.
+type result struct {
+	Summary string `json:"summary"`
+	Details string `json:"details"`
+}
+
+func (s *Server) getMessage(ctx context.Context, req *request, in *messageIn) (*messageOut, error) {
+	m, err := s.message(ctx, req, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if in.Wait > 0 && !m.Status.Final() {
+		if m, err = s.poll(ctx, req, m, milliseconds(in.Wait)); err != nil {
+			return nil, err
+		}
+	}
+	return s.view(ctx, req, m)
+}
+
+// poll waits until the message is final, the time is over or the server wants to end, and
+// says how the message is then.
+func (s *Server) poll(ctx context.Context, req *request, m iris.Message, patience time.Duration) (iris.Message, error) {
+	wait, stop := context.WithDeadlineCause(ctx, req.arrived.Add(patience), errPatience)
+	defer stop()
+	wait, enough := context.WithCancelCause(wait)
+	defer enough(nil)
+	defer context.AfterFunc(s.draining, func() { enough(errPatience) })()
+	final, err := s.dispatcher.Wait(wait, m.ID)
+	if err != nil && context.Cause(wait) == errPatience {
+		return s.store.Message(ctx, m.ID)
+	}
+	return final, err
+}
+
+func (s *Server) cancel(ctx context.Context, req *request, in *cancelIn) (*messageOut, error) {
+	m, err := s.message(ctx, req, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if m, err = s.dispatcher.Cancel(context.WithoutCancel(ctx), m.ID); err != nil {
+		return nil, err
+	}
+	return s.view(ctx, req, m)
+}
+
+// view shows a message. Who may cancel it and not read it sees only what became of it.
+func (s *Server) view(ctx context.Context, req *request, m iris.Message) (*messageOut, error) {
+	v := messageView{
+		MessageID: m.ID, Team: m.Team, From: m.Caller.From(), To: m.Team, SessionID: m.SessionRef(),
+		Status: m.Status, Progress: progress{0, 1, 0}, Attempts: m.Attempts,
+		CreatedAt: m.CreatedAt.UnixMilli(), StartedAt: unixMilli(m.StartedAt), CompletedAt: unixMilli(m.CompletedAt),
+	}
+	if m.Caller.Kind == iris.CallerKey {
+		v.Caller = m.Caller.Name
+	}
+	if m.Task {
+		v.JobID = m.JobID()
+	}
+	if m.Status == iris.StatusCompleted {
+		v.Progress = progress{1, 1, 100}
+	}
+	if m.Status.Final() {
+		v.Duration = new(m.Duration().Milliseconds())
+	} else {
+		_, completion, err := s.dispatcher.Estimate(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		v.EstimatedCompletion = unixMilli(completion)
+	}
+	if !req.caller.MayRead(m) {
+		return &messageOut{v}, nil
+	}
+	if m.Status == iris.StatusCompleted {
+		v.Response = &m.Response
+		if m.Task {
+			v.Result = &result{m.Summary(), m.Response}
+		}
+	}
+	if m.Err != nil {
+		v.Error, v.Code = m.Err.Message, m.Err.Code
+		if details := req.details(m.Err); len(details) > 0 {
+			v.Details = details
+		}
+	}
+	if m.Metadata != nil {
+		v.Metadata = new(metadataOf(m.Metadata))
+	}
+	return &messageOut{v}, nil
+}
+
+// unixMilli is nil for a time that has not come.
+func unixMilli(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UnixMilli())
+}

@@ -1,0 +1,125 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	iris "github.com/iris-mcp/iris-mcp"
+)
+
+// request is what is known of a request beside its body. It belongs to the goroutine that
+// answers the request.
+type request struct {
+	id         string
+	arrived    time.Time
+	route      *route      // set by the guard, as are the next two
+	caller     iris.Caller // zero on an open route
+	credential string
+
+	err error // what went wrong inside, for the log
+}
+
+type requestKey struct{}
+
+// requestOf finds the request in its own context: huma gives its handlers nothing else. It is
+// taken out here and in the guard, and passed as an argument from there on.
+func requestOf(ctx context.Context) *request { return ctx.Value(requestKey{}).(*request) }
+
+// outer is around everything, unknown paths too: it names the request, bounds its body, turns
+// a panic into an answer and writes the one line of the log. No body and no query gets there.
+func (s *Server) outer(g *gin.Context) {
+	req := &request{id: requestID(g.GetHeader("X-Request-Id")), arrived: time.Now()}
+	g.Request = g.Request.WithContext(context.WithValue(g.Request.Context(), requestKey{}, req))
+	h := g.Writer.Header()
+	h.Set("X-Request-Id", req.id)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+
+	ctl := http.NewResponseController(g.Writer)
+	_ = ctl.SetWriteDeadline(time.Time{}) // an earlier answer on this connection left one; fails in tests only
+	if g.Request.ContentLength != 0 {
+		g.Request.Body = &body{ReadCloser: g.Request.Body, g: g, ctl: ctl, limit: s.cfg.MaxBodyBytes(), patience: s.cfg.BodyTimeout}
+	}
+
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			req.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			if g.Writer.Written() {
+				s.record(g, req)
+				panic(http.ErrAbortHandler) // the answer is cut off where it is
+			}
+			s.fail(g, req.err)
+		}
+		s.record(g, req)
+	}()
+	g.Next()
+}
+
+// record writes the request's line.
+func (s *Server) record(g *gin.Context, req *request) {
+	level, status := slog.LevelInfo, g.Writer.Status()
+	switch {
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case req.route != nil && req.route.open:
+		level = slog.LevelDebug
+	}
+	attrs := []slog.Attr{
+		slog.String("method", clip(g.Request.Method)),
+		slog.String("route", g.FullPath()),
+		slog.Int("status", status),
+		slog.Duration("took", time.Since(req.arrived)),
+		slog.String("requestId", req.id),
+	}
+	if req.caller.Kind == iris.CallerKey {
+		attrs = append(attrs, slog.String("key", req.caller.Name))
+	}
+	if req.err != nil {
+		attrs = append(attrs, slog.Any("err", req.err))
+	}
+	s.log.LogAttrs(context.WithoutCancel(g.Request.Context()), level, "request", attrs...)
+}
+
+// fail answers with an error from where huma has no part in it.
+func (s *Server) fail(g *gin.Context, err error) {
+	ctx := g.Request.Context()
+	f := requestOf(ctx).failure(ctx, err)
+	for k, v := range f.GetHeaders() {
+		g.Writer.Header()[k] = v
+	}
+	s.writeJSON(g, f.status, f)
+	g.Abort()
+}
+
+// writeJSON answers with v.
+func (s *Server) writeJSON(g *gin.Context, status int, v any) {
+	g.Writer.Header().Set("Content-Type", "application/json")
+	g.Status(status)
+	if err := s.encode(g.Writer, v); err != nil {
+		panic(err) // v is one of ours
+	}
+}
+
+// requestID is the client's own id if it is sane, else a new one.
+func requestID(given string) string {
+	strange := func(r rune) bool { return r <= ' ' || r > '~' }
+	if given == "" || len(given) > 128 || strings.ContainsFunc(given, strange) {
+		return iris.NewID("req_")
+	}
+	return given
+}
+
+// left reports whether the client has gone away, and not the server or the caller's patience.
+func left(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }

@@ -1,0 +1,175 @@
+// Package httpapi is the front for HTTP: REST and server-sent events. It decodes a request,
+// hands it to the dispatcher and encodes what comes back; docs/api.md is its contract.
+//
+// One table (routes.go) holds every path with its scopes and its types; the router, the
+// checks and the OpenAPI document are all made from it. A request passes, in this order, the
+// outer handler (request.go: id, log, panics), the guard (guard.go: key, scopes), huma's
+// decoding and validation, and its own handler, which is told everything by its arguments.
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+
+	iris "github.com/iris-mcp/iris-mcp"
+)
+
+// Dispatcher is what runs messages, as this front needs it. All its methods may be called at once.
+type Dispatcher interface {
+	// Submit stores the message, queues it and returns at once. TEAM_NOT_FOUND,
+	// INVALID_REQUEST, NOT_FOUND (its session), QUEUE_FULL, SHUTTING_DOWN.
+	Submit(ctx context.Context, a iris.Ask) (iris.Message, error)
+	// Events yields what follows event number after, from the store and then live, up to the
+	// last. It fails, rather than skip, when the reader has fallen behind; it ends with ctx.
+	Events(ctx context.Context, messageID string, after int64) iter.Seq2[iris.Event, error]
+	// Wait returns the message once it is final, or ctx's error.
+	Wait(ctx context.Context, messageID string) (iris.Message, error)
+	// Cancel ends the message and waits until it is final. A final one is left as it is.
+	Cancel(ctx context.Context, messageID string) (iris.Message, error)
+	// Status says what a team is doing. TEAM_NOT_FOUND.
+	Status(ctx context.Context, team string) (iris.TeamStatus, error)
+	// Estimate is the message's place among its team's waiting jobs, from 1, zero when it does
+	// not wait; and when it will be done, zero when nobody can know.
+	Estimate(ctx context.Context, m iris.Message) (position int, completion time.Time, err error)
+	// Teams lists the configured teams, sorted by name.
+	Teams() []iris.Team
+}
+
+// Store is the history, as this front reads it.
+type Store interface {
+	Message(ctx context.Context, id string) (iris.Message, error) // msg_… or job_…; MESSAGE_NOT_FOUND
+	Messages(ctx context.Context, f iris.Filter) (iris.Page, error)
+	LastSeq(ctx context.Context, messageID string) (int64, error) // of its last event; 0 without any
+	Ping(ctx context.Context) error                               // nil if a write can be made
+}
+
+// Auth turns a credential into who holds it; UNAUTHORIZED if it is not, or no longer, good.
+type Auth interface {
+	Caller(ctx context.Context, credential string) (iris.Caller, error)
+}
+
+// Config is what the front is told. A zero value means what stands beside it.
+type Config struct {
+	Version       string        // of Iris, for the OpenAPI document
+	MaxBodyBytes  func() int64  // the largest request body, asked at each request; 1 MiB
+	BodyTimeout   time.Duration // for a request body to arrive whole; 30 s
+	WriteTimeout  time.Duration // for a client to take what is written to it; 20 s
+	ShutdownGrace time.Duration // for running requests once Serve is to end; 20 s
+}
+
+// Server is the front. It is made once and serves one listener.
+type Server struct {
+	cfg        Config
+	dispatcher Dispatcher
+	store      Store
+	auth       Auth
+	log        *slog.Logger
+	engine     *gin.Engine
+	api        huma.API
+	openapi    []byte
+
+	draining context.Context // over once the server takes no new requests
+	drain    context.CancelFunc
+
+	health health
+}
+
+var (
+	errPatience = errors.New("the caller's patience is over")
+	errUnknown  = iris.Errorf(iris.CodeInternal, "the message failed, and nothing says why")
+	errShutdown = iris.Errorf(iris.CodeShuttingDown, "Iris is shutting down; send the request again in a few seconds")
+)
+
+// New makes the front. It starts nothing; log is where requests are recorded.
+func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Server {
+	if cfg.MaxBodyBytes == nil {
+		cfg.MaxBodyBytes = func() int64 { return 1 << 20 }
+	}
+	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, 30*time.Second)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 20*time.Second)
+	cfg.ShutdownGrace = cmp.Or(cfg.ShutdownGrace, 20*time.Second)
+	setLibraries()
+
+	s := &Server{cfg: cfg, dispatcher: d, store: store, auth: auth, log: log}
+	s.draining, s.drain = context.WithCancel(context.Background())
+
+	r := gin.New()
+	r.HandleMethodNotAllowed = true // gin sets Allow before it calls NoMethod
+	r.UseRawPath, r.UnescapePathValues = true, true
+	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
+	r.Use(s.outer)
+	r.NoRoute(func(g *gin.Context) {
+		s.fail(g, iris.Errorf(iris.CodeNotFound, "there is nothing at this path; docs/api.md lists what there is"))
+	})
+	r.NoMethod(func(g *gin.Context) {
+		s.fail(g, iris.Errorf(iris.CodeMethodNotAllowed, "this path does not know %s; the header Allow says what it knows", clip(g.Request.Method)))
+	})
+	s.engine = r
+	s.api = humagin.New(r, s.humaConfig())
+	s.api.UseMiddleware(s.guard)
+	s.register()
+	return s
+}
+
+// setLibraries sets what gin and huma keep in variables of their packages.
+var setLibraries = sync.OnceFunc(func() {
+	gin.SetMode(gin.ReleaseMode) // else it prints to stdout, which belongs to MCP
+	setHuma()
+})
+
+// Handler is the front as a handler, for a server or a test of one's own.
+func (s *Server) Handler() http.Handler { return s.engine }
+
+// Serve answers requests on ln until ctx ends, and returns when all it started is over.
+//
+// When ctx ends it takes no new connection, ends long polls with what is known, and lets
+// everything else run for the grace. What runs then is cut: an ask is answered
+// SHUTTING_DOWN, a stream ends between two events, and its client can resume it.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	run, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(nil)
+	srv := &http.Server{
+		Handler:           s.Handler(),
+		BaseContext:       func(net.Listener) context.Context { return run },
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    256 << 10, // the GET form of stream has its message in the query
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+
+	s.drain()
+	if !within(run, s.cfg.ShutdownGrace, srv.Shutdown) {
+		cut(errShutdown)
+		if !within(context.WithoutCancel(run), time.Second, srv.Shutdown) {
+			srv.Close()
+		}
+	}
+	<-served
+	return nil
+}
+
+// within reports whether do is done before the time is over.
+func within(ctx context.Context, d time.Duration, do func(context.Context) error) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return do(ctx) == nil
+}

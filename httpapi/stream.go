@@ -1,0 +1,324 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-contrib/sse"
+	"github.com/gin-gonic/gin"
+
+	iris "github.com/iris-mcp/iris-mcp"
+)
+
+// heartbeat is how long a stream stays silent before a comment keeps proxies awake.
+const heartbeat = 15 * time.Second
+
+// recheck is how long a stream trusts its key without asking again.
+const recheck = time.Second
+
+type streamIn struct {
+	Team        string      `path:"team" doc:"The team's name"`
+	LastEventID string      `header:"Last-Event-ID" doc:"The id of the last event that was seen: the stream goes on behind it, and nothing is asked"`
+	Body        *streamBody `doc:"May be left out with Last-Event-ID"`
+}
+
+type streamBody struct {
+	Message   string        `json:"message" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to ask"`
+	Stream    *bool         `json:"stream,omitempty" doc:"By default true; false answers as ask does"`
+	Timeout   int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout. With stream false: how long to wait, as for ask"`
+	Context   *iris.Context `json:"context,omitempty" doc:"Where the message comes from; the agent gets it as data beside the message"`
+	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"The conversation to continue, as for ask"`
+}
+
+type streamByQueryIn struct {
+	Team        string `path:"team" doc:"The team's name"`
+	LastEventID string `header:"Last-Event-ID" doc:"As for POST; an EventSource sends it by itself"`
+	Message     string `query:"message" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to ask; needed unless there is a Last-Event-ID"`
+	Timeout     int64  `query:"timeout" minimum:"1" maximum:"86400000" doc:"As for POST"`
+	SessionID   string `query:"sessionId" maxLength:"128" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"As for POST"`
+}
+
+type followIn struct {
+	ID          string `path:"messageId" doc:"The id of a message or of a job"`
+	LastEventID string `header:"Last-Event-ID" doc:"The id of the last event that was seen; counts before after"`
+	After       int64  `query:"after" minimum:"0" doc:"The number of the last event that was seen"`
+}
+
+// streamOut answers by a function, for an answer that is written bit by bit.
+type streamOut struct {
+	Body func(huma.Context)
+}
+
+func (s *Server) stream(ctx context.Context, req *request, in *streamIn) (*streamOut, error) {
+	if err := req.team(in.Team); err != nil {
+		return nil, err
+	}
+	if in.LastEventID != "" {
+		return s.resume(ctx, req, in.Team, in.LastEventID)
+	}
+	if in.Body == nil {
+		return nil, req.refuse(problem{"body", "is missing: send a JSON object"})
+	}
+	b := in.Body
+	ask := iris.Ask{
+		Caller: req.caller, Team: in.Team, Text: b.Message, Context: contextOf(b.Context),
+		SessionID: b.SessionID, Priority: iris.PriorityNormal,
+	}
+	if b.Stream == nil || *b.Stream {
+		ask.Timeout = milliseconds(b.Timeout)
+		return s.begin(ctx, req, ask)
+	}
+	m, err := s.submit(ctx, ask)
+	if err != nil {
+		return nil, err
+	}
+	patience := 30 * time.Second
+	if b.Timeout > 0 {
+		patience = milliseconds(b.Timeout)
+	}
+	if m, err = s.await(ctx, req, m, patience, false); err != nil {
+		return nil, err
+	}
+	return &streamOut{func(h huma.Context) { s.writeJSON(humagin.Unwrap(h), http.StatusOK, answerOf(m)) }}, nil
+}
+
+func (s *Server) streamByQuery(ctx context.Context, req *request, in *streamByQueryIn) (*streamOut, error) {
+	if err := req.team(in.Team); err != nil {
+		return nil, err
+	}
+	if in.LastEventID != "" {
+		return s.resume(ctx, req, in.Team, in.LastEventID)
+	}
+	if in.Message == "" {
+		return nil, req.refuse(problem{"message", "is missing"})
+	}
+	return s.begin(ctx, req, iris.Ask{
+		Caller: req.caller, Team: in.Team, Text: strings.ToValidUTF8(in.Message, "�"),
+		SessionID: strings.ToValidUTF8(in.SessionID, "�"), Priority: iris.PriorityNormal, Timeout: milliseconds(in.Timeout),
+	})
+}
+
+func (s *Server) followMessage(ctx context.Context, req *request, in *followIn) (*streamOut, error) {
+	m, err := s.message(ctx, req, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	after := in.After
+	if in.LastEventID != "" {
+		id, n, ok := parseEventID(in.LastEventID)
+		if !ok || id != m.ID {
+			return nil, req.refuse(problem{"Last-Event-ID", "is not the id of an event of this message"})
+		}
+		after = n
+	}
+	return s.goOn(ctx, req, m, after)
+}
+
+// begin asks and follows the answer. What Submit refuses is an answer like any other; from
+// then on errors are events.
+func (s *Server) begin(ctx context.Context, req *request, a iris.Ask) (*streamOut, error) {
+	m, err := s.submit(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return s.follow(req, m.ID, 0), nil
+}
+
+// resume goes on behind an event of a message that was asked over this team's stream.
+func (s *Server) resume(ctx context.Context, req *request, team, lastEventID string) (*streamOut, error) {
+	id, after, ok := parseEventID(lastEventID)
+	if !ok {
+		return nil, req.refuse(problem{"Last-Event-ID", "is not the id of an event of Iris; leave the header out to ask anew"})
+	}
+	m, err := s.store.Message(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if m.Team != team {
+		return nil, iris.Errorf(iris.CodeMessageNotFound, "no message of this team has the id in Last-Event-ID")
+	}
+	if !req.caller.Is(m.Caller) {
+		if err := req.need(iris.ScopeMessagesRead, iris.ScopeMessagesStream); err != nil {
+			return nil, err
+		}
+	}
+	return s.goOn(ctx, req, m, after)
+}
+
+// goOn follows a message from behind an event. If that was its last one the answer is 204,
+// which keeps an EventSource from asking for more.
+func (s *Server) goOn(ctx context.Context, req *request, m iris.Message, after int64) (*streamOut, error) {
+	if after > 0 {
+		last, err := s.store.LastSeq(ctx, m.ID)
+		if err != nil {
+			return nil, err
+		}
+		if after > last {
+			return nil, req.refuse(problem{"Last-Event-ID", "names an event that has not happened; the last one has the number " + strconv.FormatInt(last, 10)})
+		}
+		if after == last && m.Status.Final() {
+			return &streamOut{func(h huma.Context) { h.SetStatus(http.StatusNoContent) }}, nil
+		}
+	}
+	return s.follow(req, m.ID, after), nil
+}
+
+// follow writes a message's events, from behind one to the last.
+func (s *Server) follow(req *request, messageID string, after int64) *streamOut {
+	return &streamOut{func(h huma.Context) {
+		g := humagin.Unwrap(h)
+		f := &follower{server: s, req: req, g: g, ctl: http.NewResponseController(g.Writer), checked: time.Now()}
+		header := g.Writer.Header()
+		header.Set("Content-Type", "text/event-stream")
+		header.Set("X-Accel-Buffering", "no") // nginx would gather the events
+		g.Status(http.StatusOK)
+		req.err = f.run(g.Request.Context(), messageID, after)
+	}}
+}
+
+// follower is one client that follows one message. It belongs to its request's goroutine.
+type follower struct {
+	server  *Server
+	req     *request
+	g       *gin.Context
+	ctl     *http.ResponseController
+	buf     bytes.Buffer
+	checked time.Time // when the key was last known to be good
+}
+
+// run returns an error only if the events failed. A client that is gone or too slow, or a
+// server that ends, is none: the client goes on with the id of the last event it saw.
+func (f *follower) run(ctx context.Context, messageID string, after int64) error {
+	ctx, stop := context.WithCancel(ctx)
+	var failed error // set before events is closed
+	events := make(chan iris.Event, 16)
+	go func() {
+		defer close(events)
+		for ev, err := range f.server.dispatcher.Events(ctx, messageID, after) {
+			if err != nil {
+				failed = err
+				return
+			}
+			select {
+			case events <- ev:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	defer func() { // waits for the goroutine
+		stop()
+		for range events {
+		}
+	}()
+
+	f.flush()
+	beat := time.NewTimer(heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case ev, open := <-events:
+			if !open {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return failed
+			}
+			if !f.stillGood(ctx) {
+				return nil
+			}
+			f.event(ev)
+			if ev.Last() || len(events) == 0 {
+				f.flush()
+			}
+			if ev.Last() {
+				return nil
+			}
+			beat.Reset(heartbeat)
+		case <-beat.C:
+			if !f.stillGood(ctx) {
+				return nil
+			}
+			f.write(": still working\n\n")
+			f.flush()
+			beat.Reset(heartbeat)
+		}
+	}
+}
+
+// stillGood asks now and then whether the key was revoked meanwhile; if so it says so and the
+// stream is over. Between two checks nothing is written.
+func (f *follower) stillGood(ctx context.Context) bool {
+	if time.Since(f.checked) < recheck {
+		return true
+	}
+	_, err := f.server.auth.Caller(ctx, f.req.credential)
+	if err == nil || iris.CodeOf(err) != iris.CodeUnauthorized {
+		f.checked = time.Now()
+		return true
+	}
+	f.send("", string(iris.EventError), f.req.newFailure(iris.AsError(err)))
+	f.flush()
+	return false
+}
+
+func (f *follower) event(ev iris.Event) {
+	f.send(eventID(ev.MessageID, ev.Seq), string(ev.Kind), f.req.eventData(ev))
+}
+
+// send writes one event. The blanks make it look as the specification's examples do: a
+// reader drops the first one of each field.
+func (f *follower) send(id, name string, data any) {
+	f.buf.Reset()
+	f.buf.WriteByte(' ')
+	if err := encodeJSON(&f.buf, data); err != nil {
+		panic(err) // data is one of ours
+	}
+	if id != "" {
+		id = " " + id
+	}
+	line := bytes.TrimSuffix(f.buf.Bytes(), []byte("\n"))
+	f.deadline()
+	_ = sse.Encode(f.g.Writer, sse.Event{Id: id, Event: " " + name, Data: line}) // see deadline
+}
+
+func (f *follower) write(text string) {
+	f.deadline()
+	_, _ = io.WriteString(f.g.Writer, text)
+}
+
+// deadline bounds the next writes. One that fails ends the request's context, by net/http,
+// and so the stream; nobody else notices.
+func (f *follower) deadline() {
+	_ = f.ctl.SetWriteDeadline(time.Now().Add(f.server.cfg.WriteTimeout))
+}
+
+func (f *follower) flush() {
+	f.deadline()
+	f.g.Writer.Flush()
+}
+
+// eventID is what a client gives back to go on behind the event.
+func eventID(messageID string, seq int64) string {
+	return messageID + ":" + strconv.FormatInt(seq, 10)
+}
+
+// parseEventID reads an eventID, and only what eventID may have written.
+func parseEventID(s string) (messageID string, seq int64, ok bool) {
+	messageID, number, ok := strings.Cut(s, ":")
+	if !ok || !strings.HasPrefix(messageID, iris.MessagePrefix) || len(messageID) > 64 {
+		return "", 0, false
+	}
+	seq, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || seq < 1 || strconv.FormatInt(seq, 10) != number {
+		return "", 0, false
+	}
+	return messageID, seq, true
+}
