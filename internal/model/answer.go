@@ -18,7 +18,7 @@ func (s *Server) plan(c *conversation) (program, map[string]string, error) {
 	if !c.steered {
 		return program{{{verb: "say", text: "Noted."}}}, nil, nil
 	}
-	steps, err := parse(unguard(c.text), false)
+	steps, err := parse(words(c.text), false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,14 +98,14 @@ func shorten(q string) string {
 // lookup finds the lines of the project's instructions that have most words in common with
 // the question. Below a heading that fits, all lines of its section fit.
 func (c *conversation) lookup() string {
-	asked := words(c.question())
+	asked := keywords(c.question())
 	var best []string
 	top := 0
 	lines := strings.Split(c.project, "\n")
 	for i, line := range lines {
 		title, isTitle := strings.CutPrefix(strings.TrimSpace(line), "#")
 		found := 0
-		for w := range words(title) {
+		for w := range keywords(title) {
 			if asked[w] {
 				found++
 			}
@@ -141,8 +141,8 @@ func section(lines []string) []string {
 	return out
 }
 
-// words are the words of a text that carry meaning, in lower case and the singular.
-func words(text string) map[string]bool {
+// keywords are the words of a text that carry meaning, in lower case and the singular.
+func keywords(text string) map[string]bool {
 	out := map[string]bool{}
 	for _, w := range strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 		if len(w) > 1 && !common[w] {

@@ -30,7 +30,7 @@
 //
 // Names in braces are replaced within say, think and the strings of a tool's input:
 //
-//	{question}   the question as a person would read it: without markers and heading line
+//	{question}   the question as a person would read it: without markers and Iris's first line
 //	{text}       the user's text exactly as it came
 //	{earlier}    the earlier questions of this conversation, numbered
 //	{result}     what the last tool call gave

@@ -186,20 +186,20 @@ func instructions(reminder string) string {
 	}
 }
 
-// heading is the line that Iris puts in front of a caller's text.
-var heading = regexp.MustCompile(`^[^\n]{1,200}:\n+`)
+// wrapping is what Iris puts in front of a caller's words: who asks, and the context.
+var wrapping = regexp.MustCompile(`^Message through Iris from [^\n]*:\n(<iris-context[^\n]*\n)?\n`)
 
-// question is what the user asked, for a person to read.
-func (c *conversation) question() string { return plain(c.text) }
-
-// plain is a user's text without what belongs to machines.
-func plain(text string) string {
-	text = heading.ReplaceAllString(unguard(text), "")
-	return strings.Join(strings.Fields(strip(text)), " ")
+// words are the caller's own: without wrapping, and with the @ back that Iris keeps the CLI
+// from expanding.
+func words(text string) string {
+	return strings.ReplaceAll(wrapping.ReplaceAllString(text, ""), "@\u200b", "@")
 }
 
-// unguard takes back what Iris does to keep the CLI from expanding @paths.
-func unguard(text string) string { return strings.ReplaceAll(text, "@\u200b", "@") }
+// plain is a user's text for a person to read, on one line.
+func plain(text string) string { return strings.Join(strings.Fields(strip(words(text))), " ") }
+
+// question is what the user asked.
+func (c *conversation) question() string { return plain(c.text) }
 
 func (c *conversation) remembered() string {
 	if len(c.earlier) == 0 {
@@ -207,7 +207,7 @@ func (c *conversation) remembered() string {
 	}
 	var b strings.Builder
 	for i, text := range c.earlier {
-		fmt.Fprintf(&b, "%d. %s\n", i+1, cmp.Or(plain(text), text))
+		fmt.Fprintf(&b, "%d. %s\n", i+1, cmp.Or(plain(text), words(text)))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -1,9 +1,11 @@
 package model
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -56,7 +58,9 @@ func ParseScript(data []byte) (*Script, error) {
 			Reply   string
 		}
 	}
-	if err := yaml.Unmarshal(data, &file); err != nil {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&file); err != nil && !errors.Is(err, io.EOF) { // EOF: an empty file has no rules
 		return nil, err
 	}
 	s := &Script{}
