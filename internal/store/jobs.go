@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/iris-mcp/iris-mcp"
@@ -25,24 +27,24 @@ func rank(p iris.Priority, created time.Time) int64 {
 const jobColumns = `id, kind, message_id, team, session_id, task, priority, attempt, run_at, lease_ends`
 
 const (
-	// One look per team and kind of message that has a job which may be next, in the index
-	// job_next, however many jobs wait there or are passed over. $2, $3: JSON lists of teams.
+	// One look per team and kind of message that has a waiting job, in the index job_waiting,
+	// however many jobs wait there or are passed over. $2, $3: teams, each between commas.
 	nextJob = `WITH RECURSIVE
 		busy (team) AS (
-			SELECT min(team) FROM job WHERE next = 1
+			SELECT min(team) FROM job WHERE state = 'waiting'
 			UNION ALL
-			SELECT (SELECT min(j.team) FROM job j WHERE j.next = 1 AND j.team > busy.team) FROM busy WHERE busy.team IS NOT NULL),
+			SELECT (SELECT min(j.team) FROM job j WHERE j.state = 'waiting' AND j.team > busy.team) FROM busy WHERE busy.team IS NOT NULL),
 		lane (team, task) AS (
-			SELECT team, 0 FROM busy WHERE team NOT IN (SELECT value FROM json_each($2))
+			SELECT team, 0 FROM busy WHERE instr($2, ',' || team || ',') = 0
 			UNION ALL
-			SELECT team, 1 FROM busy WHERE team NOT IN (SELECT value FROM json_each($2)) AND team NOT IN (SELECT value FROM json_each($3)))
-		SELECT best.n FROM lane JOIN job best ON best.n = (
-			SELECT j.n FROM job j
-			WHERE j.next = 1 AND j.team = lane.team AND j.task = lane.task AND j.run_at <= $1
-			ORDER BY j.rank, j.n LIMIT 1)
-		ORDER BY best.rank, best.n LIMIT 1`
+			SELECT team, 1 FROM busy WHERE instr($2, ',' || team || ',') = 0 AND instr($3, ',' || team || ',') = 0)
+		SELECT best.id FROM lane JOIN job best ON best.id = (
+			SELECT j.id FROM job j
+			WHERE j.state = 'waiting' AND j.next = 1 AND j.team = lane.team AND j.task = lane.task AND j.run_at <= $1
+			ORDER BY j.rank, j.id LIMIT 1)
+		ORDER BY best.rank, best.id LIMIT 1`
 	claimJob = `UPDATE job SET state = 'running', next = 0, attempt = attempt + 1, worker = $2, lease_ends = $3, run_at = 0
-		WHERE n = $1 RETURNING ` + jobColumns
+		WHERE id = $1 RETURNING ` + jobColumns
 	startMessage = `UPDATE message SET status = 'processing', attempts = $2, started_at = $3 WHERE id = $1`
 
 	renewJob  = `UPDATE job SET lease_ends = $3 WHERE id = $1 AND state = 'running' AND attempt = $2`
@@ -55,32 +57,36 @@ const (
 
 	// The best of the session's waiting jobs that are due, else the first to be due; none while
 	// another is next or running.
-	promote = `UPDATE job SET next = 1 WHERE n = coalesce(
-			(SELECT n FROM job WHERE session_id = $1 AND state = 'waiting' AND run_at <= $2 ORDER BY rank, n LIMIT 1),
-			(SELECT n FROM job WHERE session_id = $1 AND state = 'waiting' ORDER BY run_at, n LIMIT 1))
+	promote = `UPDATE job SET next = 1 WHERE id = coalesce(
+			(SELECT id FROM job WHERE session_id = $1 AND state = 'waiting' AND next = 0 AND run_at <= $2 ORDER BY rank, id LIMIT 1),
+			(SELECT id FROM job WHERE session_id = $1 AND state = 'waiting' AND next = 0 ORDER BY run_at, id LIMIT 1))
 		AND NOT EXISTS (SELECT 1 FROM job WHERE session_id = $1 AND (next = 1 OR state = 'running'))`
+
+	nextRun = `SELECT coalesce(min(run_at), 0) FROM job WHERE next = 1 AND run_at > 0 AND run_at > $1`
+	// (next = 1 OR …) leads to the index of that condition, past all that is done.
+	running = `SELECT ` + jobColumns + ` FROM job WHERE (next = 1 OR state = 'running') AND state = 'running'`
+
+	position = `SELECT count(*) FROM job j, job mine
+		WHERE mine.id = $1 AND mine.state = 'waiting'
+		AND j.state = 'waiting' AND j.team = mine.team AND (j.rank < mine.rank OR (j.rank = mine.rank AND j.id <= mine.id))`
+	// A message is in the state of its job (docs/messages.md), and the index of the living is small.
+	backlog = `SELECT count(*) FILTER (WHERE status = 'queued'), count(*) FILTER (WHERE status = 'processing')
+		FROM message WHERE team = $1 AND status IN ('queued', 'processing')`
 )
 
 // Claim takes the best job that is due: the highest priority (a lower one that has waited much
 // longer comes first, see headStart), then the oldest. Its message is processing from then on.
 // It reports false when there is none. However many claim at once, each job goes to one.
 func (db *DB) Claim(ctx context.Context, c iris.Claim) (job iris.Job, ok bool, err error) {
-	fullTeams, err := encode(append([]string{}, c.FullTeams...)) // never null, which is in no list
-	if err != nil {
-		return job, false, wrap(err, "claim a job")
-	}
-	fullTasks, err := encode(append([]string{}, c.FullTasks...))
-	if err != nil {
-		return job, false, wrap(err, "claim a job")
-	}
+	fullTeams, fullTasks := between(c.FullTeams), between(c.FullTasks)
 	err = db.write(ctx, func(tx tx) error {
 		now := time.Now()
 		db.looked.Store(now.UnixMilli())
-		var n int64
-		if err := tx.row(nextJob, millis(now), fullTeams, fullTasks).Scan(&n); err != nil {
+		var id string
+		if err := tx.row(nextJob, millis(now), fullTeams, fullTasks).Scan(&id); err != nil {
 			return err
 		}
-		if job, err = scanJob(tx.row(claimJob, n, c.Worker, millis(now.Add(c.Lease)))); err != nil {
+		if job, err = scanJob(tx.row(claimJob, id, c.Worker, millis(now.Add(c.Lease)))); err != nil {
 			return err
 		}
 		_, err := tx.exec(startMessage, job.MessageID, job.Attempt, millis(now))
@@ -90,6 +96,14 @@ func (db *DB) Claim(ctx context.Context, c iris.Claim) (job iris.Job, ok bool, e
 		return iris.Job{}, false, nil
 	}
 	return job, err == nil, wrap(err, "claim a job")
+}
+
+// between puts each team's name between commas, which no name has.
+func between(teams []string) string {
+	if len(teams) == 0 {
+		return ""
+	}
+	return "," + strings.Join(teams, ",") + ","
 }
 
 // Renew makes the lease last until then; ErrFinal when it is lost.
@@ -128,18 +142,19 @@ func final(n int64, err error) error {
 // the last Claim passed over although they were due do not count: they wait for a limit, and
 // its holder knows when it is free. It reports false when none waits for its time.
 func (db *DB) NextRun(ctx context.Context) (at time.Time, ok bool, err error) {
-	err = db.row(ctx, `SELECT coalesce(min(run_at), 0) FROM job WHERE next = 1 AND run_at > $1`, db.looked.Load()).Scan((*millis)(&at))
+	err = db.row(ctx, nextRun, db.looked.Load()).Scan((*millis)(&at))
 	return at, !at.IsZero(), wrap(err, "read when the next job is due")
 }
 
 // Lost gives the jobs that are marked as running. At start all of them are lost: their
-// worker died with the last owner of the data folder.
+// worker died with the last owner of the data folder. The oldest come first.
 func (db *DB) Lost(ctx context.Context) ([]iris.Job, error) {
 	var jobs []iris.Job
-	rows, err := db.query(ctx, `SELECT `+jobColumns+` FROM job WHERE state = 'running' ORDER BY n`)
+	rows, err := db.query(ctx, running)
 	if err == nil {
 		jobs, err = collect(rows, scanJob)
 	}
+	slices.SortFunc(jobs, func(a, b iris.Job) int { return strings.Compare(a.ID, b.ID) })
 	return jobs, wrap(err, "read lost jobs")
 }
 
@@ -150,19 +165,11 @@ func (db *DB) Position(ctx context.Context, m iris.Message) (n int, err error) {
 	return n, wrap(err, "read the position of %s", m.ID)
 }
 
-const position = `SELECT count(*) FROM job j, job mine
-	WHERE mine.id = $1 AND mine.state = 'waiting'
-	AND j.state = 'waiting' AND j.team = mine.team AND (j.rank < mine.rank OR (j.rank = mine.rank AND j.n <= mine.n))`
-
 // Backlog counts the team's waiting and running jobs.
 func (db *DB) Backlog(ctx context.Context, team string) (b iris.Backlog, err error) {
 	err = db.row(ctx, backlog, team).Scan(&b.Waiting, &b.Running)
 	return b, wrap(err, "count the jobs of %s", team)
 }
-
-const backlog = `SELECT
-	(SELECT count(*) FROM job WHERE state = 'waiting' AND team = $1),
-	(SELECT count(*) FROM job WHERE state = 'running' AND team = $1)`
 
 func scanJob(row scanner) (j iris.Job, err error) {
 	var session sql.NullString

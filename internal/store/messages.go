@@ -17,8 +17,8 @@ const messageColumns = `id, team, caller_kind, caller_name, session_id, session_
 const (
 	findSame = `SELECT message_id FROM job WHERE dedupe = $1 AND state <> 'done'`
 	// The session's job that is next or runs, if the message's is not to come before it.
-	findTurn = `SELECT n, state, rank, run_at FROM job WHERE session_id = $1 AND (next = 1 OR state = 'running')`
-	stepBack = `UPDATE job SET next = 0 WHERE n = $1`
+	findTurn = `SELECT id, state, rank, run_at FROM job WHERE session_id = $1 AND (next = 1 OR state = 'running')`
+	stepBack = `UPDATE job SET next = 0 WHERE id = $1`
 
 	addMessage = `INSERT INTO message (` + messageColumns + `, origin)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, $11, 0, 0, $12, $13, '', NULL, NULL, $14)`
@@ -112,7 +112,7 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 // comes before the one that is.
 func (tx tx) enqueue(m iris.Message, dedupe string) error {
 	var (
-		other int64
+		other string
 		state iris.JobState
 		place int64
 		runAt time.Time
@@ -237,11 +237,17 @@ func conditions(f iris.Filter) (where string, args []any) {
 	if f.Team != "" {
 		add("team = $%d", f.Team)
 	}
-	if f.From != "" {
+	switch {
+	case f.From != "" && f.Status != "": // || keeps SQLite to an index by status, which has the origin too
+		add("origin || '' = $%d", origin(f.From, ""))
+	case f.From != "":
 		add("origin = $%d", origin(f.From, ""))
 	}
-	if f.Status != "" {
-		add("status = $%d", f.Status)
+	switch {
+	case f.Status.Final(): // each half has an index of its own, which these words lead to
+		add("status IN ('completed', 'failed', 'cancelled') AND status = $%d", f.Status)
+	case f.Status != "":
+		add("status IN ('queued', 'processing') AND status = $%d", f.Status)
 	}
 	if len(f.Teams) > 0 {
 		places := make([]string, len(f.Teams))
@@ -281,7 +287,7 @@ func origin(from string, kind iris.CallerKind) string {
 func (db *DB) Durations(ctx context.Context, team string, n int) ([]time.Duration, error) {
 	var all []time.Duration
 	rows, err := db.query(ctx, `SELECT completed_at - started_at FROM message
-		WHERE team = $1 AND status = 'completed' ORDER BY created_at DESC, n DESC LIMIT $2`, team, n)
+		WHERE team = $1 AND status IN ('completed', 'failed', 'cancelled') AND status = 'completed' ORDER BY created_at DESC, n DESC LIMIT $2`, team, n)
 	if err == nil {
 		all, err = collect(rows, func(row scanner) (d time.Duration, err error) { return d, row.Scan((*span)(&d)) })
 	}

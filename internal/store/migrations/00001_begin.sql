@@ -46,20 +46,20 @@ CREATE TABLE message (
     error        TEXT,
     metadata     TEXT
 ) STRICT;
--- The history is read by any of team, origin and status, newest first, with an exact total.
+-- The history is read by any of team, origin and status, newest first, with an exact total;
+-- the last columns of an index save the look into the row. A message comes into the indexes by
+-- status once, when it is final, and until then stands in the small one of the living.
 CREATE INDEX message_created ON message (created_at);
-CREATE INDEX message_team ON message (team, created_at);
-CREATE INDEX message_origin ON message (origin, created_at);
-CREATE INDEX message_status ON message (status, created_at);
-CREATE INDEX message_team_origin ON message (team, origin, created_at);
-CREATE INDEX message_team_status ON message (team, status, created_at);
-CREATE INDEX message_origin_status ON message (origin, status, created_at);
+CREATE INDEX message_team ON message (team, created_at, n, origin);
+CREATE INDEX message_origin ON message (origin, created_at, n, team);
+CREATE INDEX message_living ON message (status, team, created_at, n, origin) WHERE status IN ('queued', 'processing');
+CREATE INDEX message_status ON message (status, created_at, n, origin, team) WHERE status IN ('completed', 'failed', 'cancelled');
+CREATE INDEX message_team_status ON message (team, status, created_at, n, origin) WHERE status IN ('completed', 'failed', 'cancelled');
 
 -- The queue. Jobs with the lower rank run first: rank is the time of acceptance, less the head
 -- start of the priority, so that a low one comes first in the end.
 CREATE TABLE job (
-    n          INTEGER NOT NULL PRIMARY KEY,
-    id         TEXT    NOT NULL UNIQUE,
+    id         TEXT    NOT NULL PRIMARY KEY,
     kind       TEXT    NOT NULL CHECK (kind IN ('turn', 'delivery')),
     state      TEXT    NOT NULL CHECK (state IN ('waiting', 'running', 'done')),
     message_id TEXT    NOT NULL,
@@ -74,14 +74,13 @@ CREATE TABLE job (
     worker     TEXT    NOT NULL,
     lease_ends INTEGER NOT NULL,
     dedupe     TEXT -- two jobs that are not done never have the same
-) STRICT;
+) WITHOUT ROWID, STRICT;
 -- One turn at a time per session, and no more than one job that may be the next.
 CREATE UNIQUE INDEX job_turn ON job (session_id) WHERE next = 1 OR state = 'running';
 CREATE UNIQUE INDEX job_dedupe ON job (dedupe) WHERE state <> 'done' AND dedupe IS NOT NULL;
-CREATE INDEX job_next ON job (team, task, rank, run_at) WHERE next = 1;
-CREATE INDEX job_line ON job (session_id, rank, run_at) WHERE state = 'waiting';
-CREATE INDEX job_waiting ON job (team, rank) WHERE state = 'waiting';
-CREATE INDEX job_running ON job (team) WHERE state = 'running';
+-- What a claim and a position look at, then the rest of a session's line, then what waits for its time.
+CREATE INDEX job_waiting ON job (team, next, task, rank, id, run_at) WHERE state = 'waiting';
+CREATE INDEX job_line ON job (session_id, rank, id, run_at) WHERE state = 'waiting' AND next = 0;
 CREATE INDEX job_later ON job (run_at) WHERE next = 1 AND run_at > 0;
 
 -- What happened to a message, numbered 1, 2, 3… without gaps. body holds what the kind has.
