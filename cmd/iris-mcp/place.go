@@ -32,7 +32,7 @@ func clientFlags(cmd *cobra.Command) *cobra.Command {
 // connect gives a client of the server that the flags, the environment or the data folder
 // name, with the key that goes with it. It does not connect yet.
 func connect(cmd *cobra.Command) (*sdk.Client, error) {
-	home, err := config.Home()
+	home, err := homeDir(cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +56,26 @@ func connect(cmd *cobra.Command) (*sdk.Client, error) {
 	return sdk.NewClient(sdk.WithBaseURL(address), sdk.WithAPIKey(key), sdk.WithRetry(3, 5*time.Second)), nil
 }
 
-// configFile is the configuration that the flags, the environment or the folders name.
-func configFile(cmd *cobra.Command) (string, error) {
+// homeDir is the data folder: --home, else $IRIS_HOME, else ~/.iris. It may not exist yet. The
+// flag becomes the variable, so that there is one data folder for every part of the program.
+func homeDir(cmd *cobra.Command) (string, error) {
+	flag, _ := cmd.Flags().GetString("home") // every command has it
+	if flag != "" {
+		if err := os.Setenv("IRIS_HOME", flag); err != nil {
+			return "", usage("--home: %w", err)
+		}
+	}
+	return config.Home()
+}
+
+// configFile is the configuration that the flags, the environment or the folders name. In the
+// working folder it is looked for only on behalf of a person at a terminal: see config.Find.
+func configFile(cmd *cobra.Command, terminal bool) (string, error) {
+	if _, err := homeDir(cmd); err != nil {
+		return "", err
+	}
 	flag, _ := cmd.Flags().GetString("config") // every command has it
-	return config.Find(flag, true)
+	return config.Find(flag, terminal)
 }
 
 // ownAddress is where the server of this data folder listens, or would if it ran.
@@ -71,7 +87,7 @@ func ownAddress(cmd *cobra.Command, home string) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("find the server: %w", err)
 	}
-	file, err := configFile(cmd)
+	file, err := configFile(cmd, true)
 	if err != nil {
 		return "", err
 	}
@@ -79,11 +95,11 @@ func ownAddress(cmd *cobra.Command, home string) (string, error) {
 	if err != nil {
 		return sdk.DefaultBaseURL, nil // serve says what is wrong with it
 	}
-	return baseURL(c.API), nil
+	return configuredURL(c.API), nil
 }
 
-// baseURL is the address to call for what the configuration says to listen on.
-func baseURL(api config.API) string {
+// configuredURL is the address to call for what the configuration says to listen on.
+func configuredURL(api config.API) string {
 	u := url.URL{Scheme: "http", Host: api.Address()}
 	if api.TLS.Cert != "" {
 		u.Scheme = "https"

@@ -36,6 +36,7 @@ another Claude Code over MCP, programs over HTTP, and you with "iris-mcp ask".`,
 		DisableAutoGenTag: true,
 	}
 	root.PersistentFlags().String("config", "", "configuration file (default $IRIS_CONFIG_PATH, else iris-config.yaml in the data folder)")
+	root.PersistentFlags().String("home", "", "data folder (default $IRIS_HOME, else ~/.iris)")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf(`%w; "%s --help" shows the flags`, err, cmd.CommandPath())
 	})

@@ -44,7 +44,7 @@ func statusCmd() *cobra.Command {
 	return clientFlags(cmd)
 }
 
-func printTeams(w io.Writer, url string, teams []sdk.TeamStatus) error {
+func printTeams(w io.Writer, url string, teams []sdk.TeamInfo) error {
 	if len(teams) == 0 {
 		_, err := fmt.Fprintf(w, "Iris runs at %s and has no team yet; add one: iris-mcp team add NAME PATH\n", url)
 		return err
@@ -52,7 +52,7 @@ func printTeams(w io.Writer, url string, teams []sdk.TeamStatus) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TEAM\tSTATUS\tRUNNING\tWAITING\tDESCRIPTION")
 	for _, team := range teams {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\n", team.Team, team.Status, team.Queue.Running, team.Queue.Waiting, oneLine(team.Description, 60))
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\n", team.Name, team.Status, team.Queue.Running, team.Queue.Waiting, oneLine(team.Description, 60))
 	}
 	return t.Flush()
 }

@@ -75,10 +75,10 @@ func TestWhatIsSent(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var got string
+			sent := make(chan string, 1)
 			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
-				got = r.Method + " " + r.URL.RequestURI() + " " + string(body)
+				sent <- r.Method + " " + r.URL.RequestURI() + " " + string(body)
 				if key := r.Header.Get("Authorization"); key != "Bearer iris_sk_test" {
 					t.Errorf("Authorization: %q", key)
 				}
@@ -87,6 +87,7 @@ func TestWhatIsSent(t *testing.T) {
 			if err := tt.call(c); err != nil {
 				t.Fatal(err)
 			}
+			got := <-sent
 			head, tail, hidden := strings.Cut(tt.want, "***")
 			if got != tt.want && !(hidden && strings.HasPrefix(got, head) && strings.HasSuffix(got, tail)) {
 				t.Errorf("sent %s\nwant %s", got, tt.want)

@@ -23,7 +23,8 @@ const (
 	EventThinking   EventKind = "thinking"    // Thinking: a piece of the model's thinking
 	EventToolUse    EventKind = "tool_use"    // Tool, File, Input: the agent calls a tool
 	EventToolResult EventKind = "tool_result" // Tool: the call is over
-	EventPermission EventKind = "permission"  // the agent asked for leave; see Data
+	EventPermission EventKind = "permission"  // ID, Tool, Input: the agent asks for leave; Decision once decided
+	EventRetry      EventKind = "retry"       // Reason: the agent calls its model again
 	EventRestart    EventKind = "restart"     // what was shown is void: the answer begins anew
 	EventComplete   EventKind = "complete"    // the last: Duration, Timestamp, Metadata
 )
@@ -34,16 +35,20 @@ type Event struct {
 	MessageID string    `json:"messageId"`
 	Seq       int64     `json:"-"` // 1, 2, 3… within the message
 
-	Text      string          `json:"-"`                   // EventChunk alone, so that it can be printed unseen
-	Thinking  string          `json:"-"`                   // EventThinking
-	Team      string          `json:"team,omitempty"`      // EventStart
-	SessionID string          `json:"sessionId,omitempty"` // EventStart
-	Tool      string          `json:"tool,omitempty"`      // EventToolUse, EventToolResult
-	File      string          `json:"file,omitempty"`      // EventToolUse: the file it works on
-	Input     json.RawMessage `json:"input,omitempty"`     // EventToolUse: the arguments
-	Duration  Duration        `json:"duration"`            // EventComplete
-	Timestamp Time            `json:"timestamp"`           // EventComplete
-	Metadata  *Metadata       `json:"metadata,omitempty"`  // EventComplete
+	Text      string          `json:"-"`         // EventChunk alone, so that it can be printed unseen
+	Thinking  string          `json:"-"`         // EventThinking
+	Team      string          `json:"team"`      // EventStart
+	SessionID string          `json:"sessionId"` // EventStart
+	ID        string          `json:"id"`        // of a tool's call, or of a permission
+	Tool      string          `json:"tool"`
+	File      string          `json:"file"`     // the one that the tool works on
+	Input     json.RawMessage `json:"input"`    // the tool's arguments
+	IsError   bool            `json:"isError"`  // EventToolResult
+	Decision  string          `json:"decision"` // EventPermission: "allow" or "deny", or open
+	Reason    string          `json:"reason"`   // EventRetry, EventPermission: why, for a person
+	Duration  Duration        `json:"duration"` // EventComplete
+	Timestamp Time            `json:"timestamp"`
+	Metadata  *Metadata       `json:"metadata"` // EventComplete
 
 	Data json.RawMessage `json:"-"` // the event as the server sent it
 }
@@ -174,16 +179,17 @@ func (s *stream) event(f frame) (Event, error) {
 	if err := json.Unmarshal(f.data, &event); errors.As(err, new(*json.SyntaxError)) {
 		return Event{}, fmt.Errorf("iris: read an event %q: %w", f.name, err)
 	} // an event of a later server may have a field in another form: Data has it
-	var text struct {
+	var data struct {
 		Text string `json:"text"`
 	}
+	_ = json.Unmarshal(f.data, &data) // as above
 	switch event.Kind {
 	case EventChunk:
-		_ = json.Unmarshal(f.data, &text) // was read before as an Event
-		event.Text = text.Text
+		event.Text = data.Text
 	case EventThinking:
-		_ = json.Unmarshal(f.data, &text)
-		event.Thinking = text.Text
+		event.Thinking = data.Text
+	case EventRetry:
+		event.Reason = data.Text
 	}
 	if id, seq, ok := strings.Cut(f.id, ":"); ok { // "<messageId>:<n>"
 		event.MessageID = id

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,9 +76,9 @@ func TestAStreamIsTakenUpWhereItBroke(t *testing.T) {
 }
 
 func TestAMessageIsNeverSentTwice(t *testing.T) {
-	var calls int
+	var calls atomic.Int64
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		calls++
+		calls.Add(1)
 		events(w)
 		panic(http.ErrAbortHandler) // before the first event
 	})
@@ -86,8 +87,8 @@ func TestAMessageIsNeverSentTwice(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if calls != 1 {
-		t.Errorf("%d calls", calls)
+	if calls.Load() != 1 {
+		t.Errorf("%d calls", calls.Load())
 	}
 }
 

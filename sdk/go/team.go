@@ -2,7 +2,6 @@ package iris
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"net/http"
@@ -22,9 +21,9 @@ type Teams struct {
 func (t *Teams) Team(name string) *Team { return &Team{name: name, client: t.client} }
 
 // List is every team that the key may ask, by name.
-func (t *Teams) List(ctx context.Context) ([]TeamStatus, error) {
+func (t *Teams) List(ctx context.Context) ([]TeamInfo, error) {
 	var answer struct {
-		Teams []TeamStatus `json:"teams"`
+		Teams []TeamInfo `json:"teams"`
 	}
 	err := t.client.do(ctx, call{method: http.MethodGet, path: "/teams"}, &answer)
 	return answer.Teams, err
@@ -117,17 +116,46 @@ func teamPath(name, verb string) (string, error) {
 	return "/teams/" + url.PathEscape(name) + verb, nil
 }
 
+// TeamInfo is a team in the list.
+type TeamInfo struct {
+	Name        string    `json:"name"`
+	Description string    `json:"description"`
+	Color       string    `json:"color,omitempty"`
+	Path        string    `json:"path,omitempty"` // only for admin scopes
+	Status      TeamState `json:"status"`
+	Queue       Queue     `json:"queue"`
+}
+
+// TeamState sums a team up in a word.
+type TeamState string
+
+// What a team may be.
+const (
+	TeamAsleep   TeamState = "asleep" // no process; the next message wakes it
+	TeamStarting TeamState = "starting"
+	TeamIdle     TeamState = "idle"
+	TeamBusy     TeamState = "busy"
+	TeamError    TeamState = "error" // no process, and the last start failed
+)
+
 // TeamStatus is what a team is doing.
 type TeamStatus struct {
-	Team        string          `json:"team"`
-	Description string          `json:"description,omitempty"`
-	Path        string          `json:"path,omitempty"` // only for admin scopes
-	Status      string          `json:"status"`         // asleep, starting, idle, busy or error
-	Processes   []Process       `json:"processes,omitempty"`
-	Queue       Queue           `json:"queue"`
-	Sessions    int             `json:"sessions"`
-	Usage       json.RawMessage `json:"usage,omitempty"`
-	LastError   *Error          `json:"lastError,omitempty"` // of the last failure, until something succeeds
+	Team        string    `json:"team"`
+	Description string    `json:"description"`
+	Path        string    `json:"path,omitempty"` // only for admin scopes
+	Status      TeamState `json:"status"`
+	Processes   []Process `json:"processes"`
+	Queue       Queue     `json:"queue"`
+	Sessions    int       `json:"sessions"`
+	Usage       TeamUsage `json:"usage"`
+	LastError   *Error    `json:"lastError,omitempty"` // of the last failure, until something succeeds
+}
+
+// TeamUsage sums up a team's finished messages.
+type TeamUsage struct {
+	Messages int `json:"messages"`
+	Usage
+	CostUSD float64 `json:"costUsd"`
 }
 
 // Process is a running Claude Code of a team.
@@ -137,7 +165,7 @@ type Process struct {
 	From       string `json:"from,omitempty"`
 	State      string `json:"state"` // starting, idle, busy or stopping
 	StartedAt  Time   `json:"startedAt"`
-	LastUsedAt Time   `json:"lastUsedAt"`
+	LastUsedAt Time   `json:"lastUsedAt,omitzero"`
 	Messages   int    `json:"messages"`
 	RSSBytes   int64  `json:"rssBytes,omitempty"`
 }

@@ -74,7 +74,7 @@ type Job struct {
 	Team                string `json:"team"`
 	Status              Status `json:"status"`
 	EstimatedCompletion Time   `json:"estimatedCompletion,omitzero"` // zero: unknown yet
-	Position            int    `json:"position"`                     // 1 runs next
+	Position            int    `json:"position"`                     // 1 runs next; 0 runs already
 }
 
 // Status is where a message is in its life.
@@ -101,6 +101,7 @@ type Message struct {
 	Team                string    `json:"team"`
 	From                string    `json:"from"`
 	To                  string    `json:"to"`
+	Caller              string    `json:"caller,omitempty"` // the name of the API key that asked
 	Message             string    `json:"message,omitempty"`
 	Status              Status    `json:"status"`
 	Progress            *Progress `json:"progress,omitempty"`
@@ -128,7 +129,7 @@ func (m *Message) Err() error {
 
 // Progress is how far a message has come, by the agent's own list of tasks.
 type Progress struct {
-	Current    int     `json:"current"`
-	Total      int     `json:"total"`
-	Percentage float64 `json:"percentage"`
+	Current    int `json:"current"`
+	Total      int `json:"total"`
+	Percentage int `json:"percentage"`
 }

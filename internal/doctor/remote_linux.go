@@ -1,0 +1,20 @@
+package doctor
+
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSocket is how many bytes the path of a Unix socket may have (unix(7): 108 with the NUL).
+const maxSocket = 107
+
+// remote reports whether the folder lies on another machine's disk (statfs(2)).
+func remote(dir string) bool {
+	var fs unix.Statfs_t
+	if unix.Statfs(dir, &fs) != nil {
+		return false
+	}
+	const cifs, smb2 = 0xFF534D42, 0xFE534D42
+	return slices.Contains([]int64{unix.NFS_SUPER_MAGIC, unix.SMB_SUPER_MAGIC, unix.AFS_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, unix.V9FS_MAGIC, cifs, smb2}, int64(fs.Type)&0xFFFFFFFF)
+}
