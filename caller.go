@@ -1,6 +1,7 @@
 package iris
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -111,6 +112,10 @@ func (s Scope) Includes(want Scope) bool {
 
 // KeyPrefix begins every API key.
 const KeyPrefix = "iris_sk_"
+
+// KeyName is the form of a key's name: up to 128 visible characters, with blanks only inside,
+// and no colon, for the name is also the user of basic authentication.
+var KeyName = regexp.MustCompile(`^[^\s\pC:](?:[^\pC:]{0,126}[^\s\pC:])?$`)
 
 // Key is an API key. The key itself is known only to its holder.
 type Key struct {
