@@ -1,5 +1,6 @@
 #!/bin/sh
-# Fetches a pinned Claude Code CLI into .cache/claude/VERSION and prints the path of its executable.
+# Fetches a pinned Claude Code CLI into .cache/claude/VERSION and prints the path of its executable,
+# which is .cache/claude/VERSION/claude.
 #
 #   scripts/fetch-claude.sh            every version that scripts/claude-versions names, a path a line
 #   scripts/fetch-claude.sh VERSION    one version
@@ -22,11 +23,11 @@ runs() {
 	return 1
 }
 
-# find FOLDER VERSION: the executable in an installed folder. npm may leave install scripts out, and
+# find_here VERSION: the executable of an installation in the current folder. npm may leave install scripts out, and
 # then .bin/claude is no program: the platform's own package holds it.
-find_in() {
-	for file in "$1"/node_modules/.bin/claude "$1"/node_modules/@anthropic-ai/claude-code-*/claude; do
-		if runs "$file" "$2"; then
+find_here() {
+	for file in node_modules/.bin/claude node_modules/@anthropic-ai/claude-code-*/claude; do
+		if runs "$PWD/$file" "$1"; then
 			echo "$file"
 			return 0
 		fi
@@ -40,7 +41,10 @@ fetch() {
 	*[!0-9.]* | "" | -*) die "\"$version\" is no version; want one like $(tail -n 1 "$root/scripts/claude-versions")" ;;
 	esac
 	dir=$cache/$version
-	find_in "$dir" "$version" && return 0
+	if runs "$dir/claude" "$version"; then
+		echo "$dir/claude"
+		return 0
+	fi
 
 	command -v node >/dev/null || die "node is not installed: install Node.js 18 or newer with npm (https://nodejs.org), then try again"
 	command -v npm >/dev/null || die "npm is not installed: it comes with Node.js (https://nodejs.org); on Debian and Ubuntu: apt-get install npm"
@@ -52,11 +56,12 @@ fetch() {
 	echo '{"private":true}' >"$new/package.json"
 	(cd "$new" && npm install --no-audit --no-fund --no-update-notifier --loglevel=error "@anthropic-ai/claude-code@$version" >&2) ||
 		die "npm could not install @anthropic-ai/claude-code@$version: its message is above; is the registry reachable (npm config get registry)?"
-	find_in "$new" "$version" >/dev/null ||
+	file=$(cd "$new" && find_here "$version") ||
 		die "npm installed @anthropic-ai/claude-code@$version, but no executable in it runs here ($(uname -sm)); were optional dependencies left out (npm config get omit)?"
+	ln -s "$file" "$new/claude"
 	rm -rf "$dir"
 	mv "$new" "$dir"
-	find_in "$dir" "$version"
+	echo "$dir/claude"
 }
 
 if [ $# -gt 0 ]; then
