@@ -2,8 +2,9 @@
 # Fetches a pinned Claude Code CLI into .cache/claude/VERSION and prints the path of its executable,
 # which is .cache/claude/VERSION/claude.
 #
-#   scripts/fetch-claude.sh            every version that scripts/claude-versions names, a path a line
-#   scripts/fetch-claude.sh VERSION    one version
+#   scripts/fetch-claude.sh all        every version that scripts/claude-versions names, a path a line
+#   scripts/fetch-claude.sh default    the last of them
+#   scripts/fetch-claude.sh VERSION    that one
 #
 # Nothing is fetched when it is there already and runs. The cache is CLAUDE_CACHE if that is set.
 set -eu
@@ -23,8 +24,8 @@ runs() {
 	return 1
 }
 
-# find_here VERSION: the executable of an installation in the current folder. npm may leave install scripts out, and
-# then .bin/claude is no program: the platform's own package holds it.
+# find_here VERSION: the executable of an installation in the current folder. npm may leave install
+# scripts out, and then .bin/claude is no program: the platform's own package holds it.
 find_here() {
 	for file in node_modules/.bin/claude node_modules/@anthropic-ai/claude-code-*/claude; do
 		if runs "$PWD/$file" "$1"; then
@@ -64,8 +65,8 @@ fetch() {
 	echo "$dir/claude"
 }
 
-if [ $# -gt 0 ]; then
-	fetch "$1"
-else
-	while read -r version; do fetch "$version"; done <"$root/scripts/claude-versions"
-fi
+case ${1:-all} in
+all) while read -r version; do fetch "$version"; done <"$root/scripts/claude-versions" ;;
+default) fetch "$(tail -n 1 "$root/scripts/claude-versions")" ;;
+*) fetch "$1" ;;
+esac
