@@ -55,12 +55,20 @@ const (
 		WHERE id = $1 AND ((state = 'running' AND attempt = $2) OR (state = 'waiting' AND $2 = 0))
 		RETURNING session_id`
 
-	// The best of the session's waiting jobs that are due, else the first to be due; none while
-	// another is next or running.
-	promote = `UPDATE job SET next = 1 WHERE id = coalesce(
-			(SELECT id FROM job WHERE session_id = $1 AND state = 'waiting' AND next = 0 AND run_at <= $2 ORDER BY rank, id LIMIT 1),
-			(SELECT id FROM job WHERE session_id = $1 AND state = 'waiting' AND next = 0 ORDER BY run_at, id LIMIT 1))
-		AND NOT EXISTS (SELECT 1 FROM job WHERE session_id = $1 AND (next = 1 OR state = 'running'))`
+	// What of the session's line comes next: of tasks and of others each the best that is due,
+	// else the first to be due; none while a job of the session runs.
+	promote = `UPDATE job SET next = 1
+		WHERE id IN (
+			coalesce(
+				(SELECT id FROM job WHERE session_id = $1 AND state = 'waiting' AND next = 0 AND task = 0 AND run_at <= $2 ORDER BY rank, id LIMIT 1),
+				(SELECT id FROM job WHERE session_id = $1 AND state = 'waiting' AND next = 0 AND task = 0 ORDER BY run_at, id LIMIT 1)),
+			coalesce(
+				(SELECT id FROM job WHERE session_id = $1 AND state = 'waiting' AND next = 0 AND task = 1 AND run_at <= $2 ORDER BY rank, id LIMIT 1),
+				(SELECT id FROM job WHERE session_id = $1 AND state = 'waiting' AND next = 0 AND task = 1 ORDER BY run_at, id LIMIT 1)))
+		AND NOT EXISTS (
+			SELECT 1 FROM job other
+			WHERE other.session_id = $1 AND (other.next = 1 OR other.state = 'running') AND (other.state = 'running' OR other.task = job.task))`
+	demote = `UPDATE job SET next = 0 WHERE session_id = $1 AND next = 1`
 
 	nextRun = `SELECT coalesce(min(run_at), 0) FROM job WHERE next = 1 AND run_at > 0 AND run_at > $1`
 	// (next = 1 OR …) leads to the index of that condition, past all that is done.
@@ -87,6 +95,9 @@ func (db *DB) Claim(ctx context.Context, c iris.Claim) (job iris.Job, ok bool, e
 			return err
 		}
 		if job, err = scanJob(tx.row(claimJob, id, c.Worker, millis(now.Add(c.Lease)))); err != nil {
+			return err
+		}
+		if _, err := tx.exec(demote, job.SessionID); err != nil {
 			return err
 		}
 		_, err := tx.exec(startMessage, job.MessageID, job.Attempt, millis(now))
@@ -172,8 +183,6 @@ func (db *DB) Backlog(ctx context.Context, team string) (b iris.Backlog, err err
 }
 
 func scanJob(row scanner) (j iris.Job, err error) {
-	var session sql.NullString
-	err = row.Scan(&j.ID, &j.Kind, &j.MessageID, &j.Team, &session, &j.Task, &j.Priority, &j.Attempt, (*millis)(&j.RunAt), (*millis)(&j.LeaseEnds))
-	j.SessionID = session.String
+	err = row.Scan(&j.ID, &j.Kind, &j.MessageID, &j.Team, &j.SessionID, &j.Task, &j.Priority, &j.Attempt, (*millis)(&j.RunAt), (*millis)(&j.LeaseEnds))
 	return j, err
 }

@@ -16,8 +16,9 @@ const messageColumns = `id, team, caller_kind, caller_name, session_id, session_
 
 const (
 	findSame = `SELECT message_id FROM job WHERE dedupe = $1 AND state <> 'done'`
-	// The session's job that is next or runs, if the message's is not to come before it.
-	findTurn = `SELECT id, state, rank, run_at FROM job WHERE session_id = $1 AND (next = 1 OR state = 'running')`
+	// The session's job that runs or, of this kind, is next.
+	findTurn = `SELECT id, state, rank, run_at FROM job
+		WHERE session_id = $1 AND (next = 1 OR state = 'running') AND (state = 'running' OR task = $2)`
 	stepBack = `UPDATE job SET next = 0 WHERE id = $1`
 
 	addMessage = `INSERT INTO message (` + messageColumns + `, origin)
@@ -45,7 +46,7 @@ func hotWrites() []string {
 		putStanding, putNamed, putFresh, useSession, setAgent,
 		findSame, findTurn, stepBack, addMessage, addJob,
 		nextJob, claimJob, startMessage, renewJob, returnJob, requeueMessage,
-		finishJob, promote, finishMessage, addUsage,
+		finishJob, promote, demote, finishMessage, addUsage,
 	}
 	for _, b := range batches {
 		texts = append(texts, b.text)
@@ -87,7 +88,7 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 		}
 		m.SessionID, m.SessionName = s.ID, s.Name
 		if _, err := tx.exec(addMessage, m.ID, m.Team, m.Caller.Kind, m.Caller.Name, m.SessionID, m.SessionName,
-			m.Task, m.Priority, span(m.Timeout), m.MaxAttempts, millis(m.CreatedAt), m.Text, details, origin(m.Caller.From(), m.Caller.Kind)); err != nil {
+			m.Task, m.Priority, span(m.Timeout), m.MaxAttempts, millis(m.CreatedAt), m.Text, details, origin(m.Caller)); err != nil {
 			return err
 		}
 		if err := tx.enqueue(m, dedupe); err != nil {
@@ -108,8 +109,8 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 	return m, err == nil, wrap(err, "accept message")
 }
 
-// enqueue adds the message's job. It is the next of its session if there is no other, or if it
-// comes before the one that is.
+// enqueue adds the message's job. It is next in its session if no job there runs, and no other
+// of its kind that comes before it is.
 func (tx tx) enqueue(m iris.Message, dedupe string) error {
 	var (
 		other string
@@ -119,7 +120,7 @@ func (tx tx) enqueue(m iris.Message, dedupe string) error {
 		mine  = rank(m.Priority, m.CreatedAt)
 		next  = true
 	)
-	err := tx.row(findTurn, m.SessionID).Scan(&other, &state, &place, (*millis)(&runAt))
+	err := tx.row(findTurn, m.SessionID, m.Task).Scan(&other, &state, &place, (*millis)(&runAt))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
@@ -164,7 +165,7 @@ func (db *DB) finish(ctx context.Context, m iris.Message, attempt int, last iris
 		return err
 	}
 	return db.write(ctx, func(tx tx) error {
-		var session sql.NullString
+		var session string
 		err := tx.row(finishJob, m.JobID(), attempt).Scan(&session)
 		if errors.Is(err, sql.ErrNoRows) {
 			return iris.ErrFinal
@@ -239,9 +240,9 @@ func conditions(f iris.Filter) (where string, args []any) {
 	}
 	switch {
 	case f.From != "" && f.Status != "": // || keeps SQLite to an index by status, which has the origin too
-		add("origin || '' = $%d", origin(f.From, ""))
+		add("origin || '' = $%d", originOf(f.From))
 	case f.From != "":
-		add("origin = $%d", origin(f.From, ""))
+		add("origin = $%d", originOf(f.From))
 	}
 	switch {
 	case f.Status.Final(): // each half has an index of its own, which these words lead to
@@ -269,17 +270,29 @@ func conditions(f iris.Filter) (where string, args []any) {
 	return " WHERE " + strings.Join(all, " AND "), args
 }
 
-// origin is the column that a history's "from" selects by. It is not From itself, because a
+// origin is the column that a history's "from" selects by. It is not Caller.From, because a
 // team may be called "api" or "local".
-func origin(from string, kind iris.CallerKind) string {
-	switch {
-	case kind == iris.CallerTeam:
-	case from == "api":
+func origin(c iris.Caller) string {
+	switch c.Kind {
+	case iris.CallerTeam:
+		return "team/" + c.Name
+	case iris.CallerKey:
 		return "key"
-	case from == "local":
+	default:
 		return "local"
 	}
-	return "team/" + from
+}
+
+// originOf is the origin that Filter.From means.
+func originOf(from string) string {
+	switch from {
+	case "api":
+		return "key"
+	case "local":
+		return "local"
+	default:
+		return "team/" + from
+	}
 }
 
 // Durations tells how long the last n completed turns of a team took, the newest message's

@@ -209,12 +209,12 @@ type tx struct {
 
 // write does everything do does, or nothing of it. It waits for its turn until ctx ends; from
 // then on it runs to its end, so that no caller's leaving undoes what another needs.
-func (db *DB) write(ctx context.Context, do func(tx) error) (err error) {
+func (db *DB) write(ctx context.Context, do func(tx) error) error {
 	conn, err := db.writer.Conn(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
+	defer conn.Close() // gives it back
 	ctx = context.WithoutCancel(ctx)
 	t, err := conn.BeginTx(ctx, nil)
 	if err != nil {
@@ -265,7 +265,7 @@ func (db *DB) query(ctx context.Context, text string, args ...any) (*sql.Rows, e
 
 // collect reads all rows with scan, which a single row is read with too, and closes them.
 func collect[T any](rows *sql.Rows, scan func(scanner) (T, error)) (all []T, err error) {
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer rows.Close()
 	for rows.Next() {
 		v, err := scan(rows)
 		if err != nil {

@@ -64,8 +64,8 @@ CREATE TABLE job (
     state      TEXT    NOT NULL CHECK (state IN ('waiting', 'running', 'done')),
     message_id TEXT    NOT NULL,
     team       TEXT    NOT NULL,
-    session_id TEXT, -- NULL for a delivery, which needs no turn in a session
-    next       INTEGER NOT NULL, -- 1: the one of its session's waiting jobs that may be claimed
+    session_id TEXT    NOT NULL, -- a delivery, which waits for nobody's turn, has its own id here
+    next       INTEGER NOT NULL, -- 1: its session is free, and it is the best of its kind (task or not) there
     task       INTEGER NOT NULL,
     priority   INTEGER NOT NULL,
     rank       INTEGER NOT NULL,
@@ -75,12 +75,12 @@ CREATE TABLE job (
     lease_ends INTEGER NOT NULL,
     dedupe     TEXT -- two jobs that are not done never have the same
 ) WITHOUT ROWID, STRICT;
--- One turn at a time per session, and no more than one job that may be the next.
-CREATE UNIQUE INDEX job_turn ON job (session_id) WHERE next = 1 OR state = 'running';
+-- One turn at a time per session; while there is none, one task and one other job may be next.
+CREATE UNIQUE INDEX job_turn ON job (session_id, (CASE state WHEN 'running' THEN -1 ELSE task END)) WHERE next = 1 OR state = 'running';
 CREATE UNIQUE INDEX job_dedupe ON job (dedupe) WHERE state <> 'done' AND dedupe IS NOT NULL;
 -- What a claim and a position look at, then the rest of a session's line, then what waits for its time.
 CREATE INDEX job_waiting ON job (team, next, task, rank, id, run_at) WHERE state = 'waiting';
-CREATE INDEX job_line ON job (session_id, rank, id, run_at) WHERE state = 'waiting' AND next = 0;
+CREATE INDEX job_line ON job (session_id, task, rank, id, run_at) WHERE state = 'waiting' AND next = 0;
 CREATE INDEX job_later ON job (run_at) WHERE next = 1 AND run_at > 0;
 
 -- What happened to a message, numbered 1, 2, 3… without gaps. body holds what the kind has.
