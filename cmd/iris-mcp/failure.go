@@ -45,14 +45,17 @@ func fail(code int, format string, args ...any) error {
 // usage makes an error of a wrong command line.
 func usage(format string, args ...any) error { return fail(exitUsage, format, args...) }
 
-// report prints the error, if there is one, as one line, and gives the exit code.
+// report prints the error, if there is one, and gives the exit code. Each line of it is a
+// line of ours: most errors have just one.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return 0
 	}
 	code, text := explain(err)
-	if text != "" {
-		fmt.Fprintln(w, "iris-mcp: "+printable(strings.ReplaceAll(strings.TrimSpace(text), "\n", " · ")))
+	for line := range strings.SplitSeq(printable(text), "\n") {
+		if strings.TrimSpace(line) != "" {
+			fmt.Fprintln(w, "iris-mcp: "+line)
+		}
 	}
 	return code
 }

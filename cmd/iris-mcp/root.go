@@ -14,7 +14,7 @@ func run(ctx context.Context, args []string) int {
 	root := rootCmd()
 	root.SetArgs(args)
 	began := false // whatever fails before a command began is a mistake in the line itself
-	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	onRun(root, func() { began = true })
 	err := root.ExecuteContext(ctx)
 	if err != nil && !began {
 		err = usage("%w", err)
@@ -42,9 +42,23 @@ another Claude Code over MCP, programs over HTTP, and you with "iris-mcp ask".`,
 	})
 	root.AddCommand(
 		askCmd(), executeCmd(), statusCmd(), historyCmd(), cancelCmd(),
-		versionCmd(),
+		apiKeyCmd(), configCmd(),
+		doctorCmd(), versionCmd(),
 	)
 	return root
+}
+
+// onRun has every command call do before it does anything else.
+func onRun(cmd *cobra.Command, do func()) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			do()
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		onRun(sub, do)
+	}
 }
 
 // onlySubcommands refuses a first word that names no subcommand of cmd.
