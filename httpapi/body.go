@@ -120,7 +120,7 @@ func decode(data []byte, v any) error {
 		return fmt.Errorf("is not valid JSON at byte %d: %w", syntax.Offset, syntax)
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-		return errors.New("has a number that does not fit, or is not written as a whole number, in " + wrong.Field)
+		return errors.New("has a value of the wrong form in " + wrong.Field + " (a whole number has no exponent)")
 	}
 	return errors.New("has a value that cannot be read, for instance a number that is too large")
 }

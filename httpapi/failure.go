@@ -119,7 +119,8 @@ func (req *request) refuse(problems ...problem) *failure {
 
 // setHuma gives huma our errors and our words. They are read when a route is registered.
 func setHuma() {
-	huma.ValidateStrictCasing = true
+	huma.ValidateStrictCasing = true  // it would take "Question" for "question"
+	huma.DefaultArrayNullable = false // no list of ours is ever null
 	huma.NewErrorWithContext = func(h huma.Context, _ int, msg string, errs ...error) huma.StatusError {
 		return humaFailure(h, msg, errs)
 	}
@@ -136,8 +137,8 @@ func setHuma() {
 	validation.MsgExpectedArray = "must be a list"
 	validation.MsgExpectedObject = "must be an object"
 	validation.MsgExpectedOneOf = "must be one of: %s"
-	validation.MsgExpectedMinimumNumber = "must be at least %v"
-	validation.MsgExpectedMaximumNumber = "must be at most %v"
+	validation.MsgExpectedMinimumNumber = "must be at least %.0f"
+	validation.MsgExpectedMaximumNumber = "must be at most %.0f"
 	validation.MsgExpectedMinLength = "must have at least %d characters"
 	validation.MsgExpectedMaxLength = "must have at most %d characters"
 	validation.MsgExpectedBePattern = "must be %s"
@@ -153,7 +154,11 @@ func humaFailure(h huma.Context, msg string, errs []error) *failure {
 		if e, ok := errors.AsType[*iris.Error](err); ok {
 			return req.newFailure(e)
 		}
-		problems = append(problems, problemOf(err))
+		p, path := problemOf(err)
+		if path {
+			return req.newFailure(emptyName(p.Field))
+		}
+		problems = append(problems, p)
 	}
 	if len(problems) == 0 {
 		problems = []problem{{"body", "is missing: send a JSON object"}}
@@ -166,27 +171,36 @@ func humaFailure(h huma.Context, msg string, errs []error) *failure {
 	return req.refuse(problems[:min(len(problems), most)]...)
 }
 
-// problemOf reads one of huma's errors.
-func problemOf(err error) problem {
+// problemOf reads one of huma's errors, and says whether it is about the path.
+func problemOf(err error) (p problem, path bool) {
 	d, ok := errors.AsType[*huma.ErrorDetail](err)
 	if !ok {
-		return problem{"body", err.Error()}
+		return problem{"body", err.Error()}, false
 	}
 	in, field, _ := strings.Cut(d.Location, ".")
 	if name, ok := strings.CutPrefix(d.Message, missing); ok {
 		if field != "" {
 			name = field + "." + name
 		}
-		return problem{name, "is missing"}
+		return problem{name, "is missing"}, false
 	}
-	field = clip(cmp.Or(field, in))
-	switch d.Message {
+	text := d.Message
+	switch text {
 	case "unknown query parameter":
-		return problem{field, "is not a known query parameter"}
+		text = "is not a known query parameter"
 	case "invalid integer":
-		return problem{field, validation.MsgExpectedInteger}
+		text = validation.MsgExpectedInteger
 	}
-	return problem{field, d.Message}
+	return problem{clip(cmp.Or(field, in)), text}, in == "path"
+}
+
+// emptyName is what is wrong with a path like /teams//ask: its parameters have no rules that
+// huma knows, but that they are there.
+func emptyName(parameter string) *iris.Error {
+	if parameter == "team" {
+		return iris.Errorf(iris.CodeTeamNotFound, "the path has no team in it")
+	}
+	return iris.Errorf(iris.CodeMessageNotFound, "the path has no message id in it")
 }
 
 // clip shortens what a client named before it is told it again.

@@ -157,8 +157,11 @@ func golden(t *testing.T, name string, got string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got != string(want) {
-		t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
+	had, has := strings.Split(string(want), "\n"), strings.Split(got, "\n")
+	for i := range max(len(had), len(has)) {
+		if i >= len(had) || i >= len(has) || had[i] != has[i] {
+			t.Fatalf("%s:%d differs: got\n%.2000s\nwant\n%.2000s", file, i+1, strings.Join(has[min(i, len(has)):], "\n"), strings.Join(had[min(i, len(had)):], "\n"))
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ type historyIn struct {
 
 type historyOut struct {
 	Body struct {
-		Messages   []historyItem `json:"messages" nullable:"false"`
+		Messages   []historyItem `json:"messages"`
 		Pagination pagination    `json:"pagination"`
 	}
 }

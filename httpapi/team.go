@@ -12,7 +12,7 @@ type teamIn struct {
 
 type teamsOut struct {
 	Body struct {
-		Teams []teamItem `json:"teams" nullable:"false"`
+		Teams []teamItem `json:"teams"`
 	}
 }
 
@@ -34,7 +34,7 @@ type teamStatusView struct {
 	Team        string         `json:"team"`
 	Description string         `json:"description"`
 	Status      iris.TeamState `json:"status" enum:"asleep,starting,idle,busy,error"`
-	Processes   []processView  `json:"processes" nullable:"false"`
+	Processes   []processView  `json:"processes"`
 	Queue       queueView      `json:"queue"`
 	Sessions    int            `json:"sessions"`
 	Usage       usageView      `json:"usage"`

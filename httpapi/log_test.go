@@ -1,0 +1,120 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	iris "github.com/iris-mcp/iris-mcp"
+	"github.com/iris-mcp/iris-mcp/httpapi"
+)
+
+// TestLog: one line a request, with its words and without anybody's text.
+func TestLog(t *testing.T) {
+	tests := []struct {
+		name  string
+		call  call
+		level string
+		route string
+		key   string
+	}{
+		{"an ask", call{path: "/api/v1/teams/backend/ask", body: `{"question":"SECRET","sessionId":"SECRET"}`}, "INFO", "/api/v1/teams/:team/ask", "all"},
+		{"a message in the query", call{path: "/api/v1/teams/backend/stream?message=SECRET"}, "INFO", "/api/v1/teams/:team/stream", "all"},
+		{"a bad query", call{path: "/api/v1/teams?SECRET=%zz"}, "INFO", "/api/v1/teams", "all"},
+		{"a path that is not there", call{path: "/SECRET"}, "INFO", "", ""},
+		{"a method that is not there", call{method: strings.Repeat("SECRET", 1), path: "/api/v1/teams"}, "INFO", "", ""},
+		{"a wrong key", call{path: "/api/v1/teams", key: "iris_sk_SECRET"}, "INFO", "/api/v1/teams", ""},
+		{"the local user", call{path: "/api/v1/teams", key: "local"}, "INFO", "/api/v1/teams", ""},
+		{"a probe", call{path: "/healthz", key: "-"}, "DEBUG", "/healthz", ""},
+		{"a panic", call{path: "/api/v1/teams/backend/ask", body: `{"question":"panic"}`}, "ERROR", "/api/v1/teams/:team/ask", "all"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFront(httpapi.Config{})
+			tt.call.header = http.Header{"X-Request-Id": {"mine"}}
+			w := f.do(tt.call)
+			f.running.Wait()
+			var line struct {
+				Level, Msg, Route, Key, RequestID, Err string
+				Status                                 int
+				Took                                   *int64
+			}
+			if err := json.Unmarshal([]byte(f.logged.String()), &line); err != nil {
+				t.Fatalf("not one line: %v: %s", err, f.logged)
+			}
+			if line.Msg != "request" || line.Level != tt.level || line.Route != tt.route || line.Key != tt.key ||
+				line.RequestID != "mine" || line.Status != w.Code || line.Took == nil {
+				t.Errorf("got %s", f.logged)
+			}
+			if strings.Contains(f.logged.String(), "SECRET") && tt.call.method == "" {
+				t.Errorf("a secret in %s", f.logged)
+			}
+			if (tt.level == "ERROR") != strings.Contains(line.Err, "fake_test.go") {
+				t.Errorf("the stack of a panic, and of nothing else: %s", f.logged)
+			}
+		})
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	f := newFront(httpapi.Config{})
+	for given, kept := range map[string]bool{
+		"a": true, strings.Repeat("x", 128): true, "~!@#": true,
+		"": false, strings.Repeat("x", 129): false, "a b": false, "ä": false, "a\tb": false, "a\x7f": false,
+	} {
+		w := f.do(call{path: "/nothing", header: http.Header{"X-Request-Id": {given}}})
+		got := w.Header().Get("X-Request-Id")
+		if (got == given) != kept || got == "" || errorOf(t, w.Body.Bytes()).RequestID != got {
+			t.Errorf("%q became %q", given, got)
+		}
+	}
+}
+
+// TestConnectionGoesOn: the write deadline of one answer must not hurt the next one on the
+// same connection, however long after.
+func TestConnectionGoesOn(t *testing.T) {
+	f := newFront(httpapi.Config{WriteTimeout: 50 * time.Millisecond})
+	f.scripts["slow"] = later(120 * time.Millisecond)
+	srv := httptest.NewServer(f.server.Handler())
+	defer srv.Close()
+	for _, c := range []call{
+		{path: "/api/v1/teams/backend/stream", body: `{"message":"work"}`},
+		{path: "/api/v1/teams/backend/ask", body: `{"question":"slow"}`},
+		{path: "/api/v1/teams/backend/stream", body: `{"message":"slow"}`},
+		{path: "/api/v1/teams/backend/ask", body: `{"question":"slow"}`},
+		{path: "/nothing"},
+	} {
+		res, err := srv.Client().Do(c.request(t.Context(), srv.URL))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode >= 300 && c.body != "" {
+			t.Errorf("%s: %d %v %s", c.path, res.StatusCode, err, body)
+		}
+	}
+}
+
+// TestPanicInStream: what is cut by a panic must not look as if it had ended well.
+func TestPanicInStream(t *testing.T) {
+	f := newFront(httpapi.Config{})
+	f.scripts["bad"] = func(f *fake, id string) { f.emit(id, iris.Event{Kind: iris.EventToolUse}) } // without a Tool
+	srv := httptest.NewServer(f.server.Handler())
+	defer srv.Close()
+	res, err := srv.Client().Do(call{path: "/api/v1/teams/backend/stream", body: `{"message":"bad"}`}.request(t.Context(), srv.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := io.ReadAll(res.Body); err == nil {
+		t.Error("the stream ended as if all was well")
+	}
+	if !strings.Contains(f.logged.String(), "panic") {
+		t.Errorf("log: %s", f.logged)
+	}
+}

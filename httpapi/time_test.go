@@ -1,0 +1,325 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	iris "github.com/iris-mcp/iris-mcp"
+	"github.com/iris-mcp/iris-mcp/httpapi"
+)
+
+// in runs do with a front and a client in a bubble, where time passes at once.
+func in(t *testing.T, cfg httpapi.Config, do func(t *testing.T, f *front, client *http.Client, stop func())) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFront(cfg)
+		client, stop := f.serve(t)
+		defer f.running.Wait()
+		defer stop()
+		do(t, f, client, stop)
+	})
+}
+
+// later makes a message take some time and then be answered.
+func later(d time.Duration) func(*fake, string) {
+	return func(f *fake, id string) {
+		time.Sleep(d)
+		f.end(id, iris.StatusCompleted, "late", nil)
+	}
+}
+
+// send plays a request and gives status, body and how long it took.
+func send(t *testing.T, client *http.Client, c call) (int, []byte, time.Duration) {
+	t.Helper()
+	began := time.Now()
+	res, err := client.Do(c.request(context.Background(), "http://iris.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, body, time.Since(began)
+}
+
+func TestAskWaits(t *testing.T) {
+	tests := []struct {
+		name   string
+		takes  time.Duration
+		body   string
+		status int
+		after  time.Duration
+		state  iris.Status // of the message, when the answer has come
+	}{
+		{"until it is answered", 29 * time.Second, `{"question":"slow"}`, 200, 29 * time.Second, iris.StatusCompleted},
+		{"thirty seconds by default, and the turn goes on", time.Minute, `{"question":"slow"}`, 408, 30 * time.Second, iris.StatusQueued},
+		{"as long as it is told", time.Minute, `{"question":"slow","timeout":1000}`, 408, time.Second, iris.StatusQueued},
+		{"for hours", 5 * time.Hour, `{"question":"slow","timeout":86400000}`, 200, 5 * time.Hour, iris.StatusCompleted},
+		{"and cancels when it is to", time.Minute, `{"question":"slow","cancelOnTimeout":true}`, 408, 30 * time.Second, iris.StatusCancelled},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+				f.scripts["slow"] = later(tt.takes)
+				status, body, took := send(t, client, call{path: "/api/v1/teams/backend/ask", body: tt.body})
+				if status != tt.status || took != tt.after {
+					t.Errorf("%d after %s: %s", status, took, body)
+				}
+				m, _ := f.Message(t.Context(), "msg_00000000000000000000000001")
+				if m.Status != tt.state {
+					t.Errorf("the message is %s, want %s", m.Status, tt.state)
+				}
+				if status == 408 {
+					details, _ := errorOf(t, body).Details.(map[string]any)
+					if details["messageId"] != m.ID {
+						t.Errorf("no way to the answer: %s", body)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestAskerLeaves: the turn goes on, and the log says what became of the request.
+func TestAskerLeaves(t *testing.T) {
+	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+		f.scripts["slow"] = later(time.Minute)
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		_, err := client.Do(call{path: "/api/v1/teams/backend/ask", body: `{"question":"slow"}`}.request(ctx, "http://iris.test"))
+		if err == nil {
+			t.Fatal("no error")
+		}
+		if m, err := f.Wait(t.Context(), "msg_00000000000000000000000001"); err != nil || m.Status != iris.StatusCompleted {
+			t.Errorf("the message is %s, %v", m.Status, err)
+		}
+		if !strings.Contains(f.logged.String(), `"status":499`) {
+			t.Errorf("log: %s", f.logged)
+		}
+	})
+}
+
+func TestLongPoll(t *testing.T) {
+	tests := []struct {
+		name  string
+		wait  string
+		state iris.Status
+		after time.Duration
+	}{
+		{"answers when it is finished", "60000", iris.StatusCompleted, 20 * time.Second},
+		{"answers when the time is over", "5000", iris.StatusQueued, 5 * time.Second},
+		{"answers at once without a wait", "0", iris.StatusQueued, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+				f.scripts["slow"] = later(20 * time.Second)
+				send(t, client, call{path: "/api/v1/teams/backend/execute", body: `{"task":"slow"}`})
+				status, body, took := send(t, client, call{path: "/api/v1/messages/job_00000000000000000000000001?wait=" + tt.wait})
+				var m struct{ Status iris.Status }
+				if err := json.Unmarshal(body, &m); err != nil || status != 200 || m.Status != tt.state || took != tt.after {
+					t.Errorf("%d after %s: %s", status, took, body)
+				}
+			})
+		})
+	}
+}
+
+// TestHeartbeat: a silent stream is kept awake, and an event comes at once.
+func TestHeartbeat(t *testing.T) {
+	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+		f.scripts["slow"] = func(f *fake, id string) {
+			time.Sleep(20 * time.Second)
+			f.emit(id, iris.Event{Kind: iris.EventChunk, Text: "a"})
+			time.Sleep(31 * time.Second)
+			f.end(id, iris.StatusCompleted, "a", nil)
+		}
+		res, err := client.Do(call{path: "/api/v1/teams/backend/stream", body: `{"message":"slow"}`}.request(t.Context(), "http://iris.test"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		began := time.Now()
+		var got []string
+		for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+			if line := lines.Text(); strings.HasPrefix(line, "event: ") || strings.HasPrefix(line, ":") {
+				got = append(got, time.Since(began).String()+" "+line)
+			}
+		}
+		want := "0s event: start|15s : still working|20s event: chunk|35s : still working|50s : still working|51s event: complete"
+		if strings.Join(got, "|") != want {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "|"), want)
+		}
+	})
+}
+
+// TestRevokedKey: a stream ends within the recheck when its key is revoked; it says why, in an
+// event without an id, for it is none of the message's.
+func TestRevokedKey(t *testing.T) {
+	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+		f.scripts["chatty"] = func(f *fake, id string) {
+			for range 100 {
+				time.Sleep(100 * time.Millisecond)
+				f.emit(id, iris.Event{Kind: iris.EventChunk, Text: "a"})
+			}
+			f.end(id, iris.StatusCompleted, "a", nil)
+		}
+		time.AfterFunc(5*time.Second, func() { f.revoke("all") })
+		_, body, took := send(t, client, call{path: "/api/v1/teams/backend/stream", body: `{"message":"chatty"}`})
+		tail := string(body[strings.LastIndex(string(body), "\n\nevent: "):])
+		if took > 6100*time.Millisecond || !strings.Contains(tail, "event: error\ndata: ") || !strings.Contains(tail, `"code":"UNAUTHORIZED"`) {
+			t.Errorf("after %s: %s", took, tail)
+		}
+	})
+}
+
+// TestSlowReader: who does not read is dropped, and nobody else notices.
+func TestSlowReader(t *testing.T) {
+	in(t, httpapi.Config{WriteTimeout: 10 * time.Second}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+		f.scripts["big"] = func(f *fake, id string) {
+			for range 60 {
+				time.Sleep(time.Second)
+				f.emit(id, iris.Event{Kind: iris.EventChunk, Text: strings.Repeat("a", 10_000)})
+			}
+			f.end(id, iris.StatusCompleted, "a", nil)
+		}
+		res, err := client.Do(call{path: "/api/v1/teams/backend/stream", body: `{"message":"big"}`}.request(t.Context(), "http://iris.test"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close() // never read: a pipe has no buffer
+		_, body, took := send(t, client, call{path: "/api/v1/messages/msg_00000000000000000000000001/stream"})
+		if n := strings.Count(string(body), "event: chunk"); n != 60 || took != time.Minute {
+			t.Errorf("the other reader got %d chunks in %s", n, took)
+		}
+		if _, err := io.ReadAll(res.Body); err == nil {
+			t.Error("the slow one was not dropped")
+		}
+	})
+}
+
+// TestSlowBody: a body that does not come in time is the client's fault; its deadline does
+// not end an ask that waits for long after it.
+func TestSlowBody(t *testing.T) {
+	tests := []struct {
+		name   string
+		pause  time.Duration // before each half of the body
+		status int
+		after  time.Duration
+	}{
+		{"too slow", 20 * time.Second, 400, 30 * time.Second},
+		{"slow, and then the ask waits", 10 * time.Second, 200, 10*time.Minute + 20*time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+				f.scripts["slow"] = later(10 * time.Minute)
+				r, w := io.Pipe()
+				written := make(chan struct{})
+				defer func() { r.Close(); <-written }()
+				go func() {
+					defer close(written)
+					defer w.Close()
+					for _, half := range []string{`{"question":"slow",`, `"timeout":86400000}`} {
+						time.Sleep(tt.pause)
+						if _, err := io.WriteString(w, half); err != nil {
+							return
+						}
+					}
+				}()
+				req := call{method: "POST", path: "/api/v1/teams/backend/ask"}.request(t.Context(), "http://iris.test")
+				req.Body = r
+				began := time.Now()
+				res, err := client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(res.Body)
+				res.Body.Close()
+				if took := time.Since(began); res.StatusCode != tt.status || took != tt.after {
+					t.Errorf("%d after %s: %s", res.StatusCode, took, body)
+				}
+			})
+		})
+	}
+}
+
+// TestNoBody: a stream that is resumed by POST without a body has no deadline at all.
+func TestNoBody(t *testing.T) {
+	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+		f.scripts["slow"] = later(10 * time.Minute)
+		send(t, client, call{path: "/api/v1/teams/backend/execute", body: `{"task":"slow"}`})
+		status, body, took := send(t, client, call{method: "POST", path: "/api/v1/teams/backend/stream", header: after("msg_00000000000000000000000001", 1)})
+		if status != 200 || took != 10*time.Minute || !strings.Contains(string(body), "event: complete") {
+			t.Errorf("%d after %s: %s", status, took, body)
+		}
+	})
+}
+
+// TestShutdown: what runs may end within the grace; then it is cut, honestly.
+func TestShutdown(t *testing.T) {
+	tests := []struct {
+		name  string
+		call  call
+		takes time.Duration
+		after time.Duration
+		says  string
+	}{
+		{"an ask that ends in time", call{path: "/api/v1/teams/backend/ask", body: `{"question":"slow"}`}, 10 * time.Second, 10 * time.Second, `"response":"late"`},
+		{"an ask that does not", call{path: "/api/v1/teams/backend/ask", body: `{"question":"slow","timeout":3600000}`}, time.Hour, 21 * time.Second, `"code":"SHUTTING_DOWN","message":"Iris is shutting down; send the request again in a few seconds","details":{"messageId":"msg_00000000000000000000000001"}`},
+		{"a stream that ends in time", call{path: "/api/v1/teams/backend/stream", body: `{"message":"slow"}`}, 10 * time.Second, 10 * time.Second, "event: complete"},
+		{"a stream that does not", call{path: "/api/v1/teams/backend/stream", body: `{"message":"slow"}`}, time.Hour, 21 * time.Second, "event: start"},
+		{"a long poll", call{path: "/api/v1/messages/msg_00000000000000000000000001?wait=60000"}, time.Hour, time.Second, `"status":"queued"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, stop func()) {
+				f.scripts["slow"] = later(tt.takes)
+				if tt.call.body == "" {
+					send(t, client, call{path: "/api/v1/teams/backend/execute", body: `{"task":"slow"}`})
+				}
+				stopped := make(chan time.Duration, 1)
+				began := time.Now()
+				time.AfterFunc(time.Second, func() { stop(); stopped <- time.Since(began) })
+				status, body, took := send(t, client, tt.call)
+				if took != tt.after || !strings.Contains(string(body), tt.says) {
+					t.Errorf("%d after %s: %s", status, took, body)
+				}
+				if ended := <-stopped; ended > 23*time.Second {
+					t.Errorf("Serve ended after %s", ended)
+				}
+				if w := f.do(call{path: "/readyz", key: "-"}); w.Code != 503 {
+					t.Errorf("readyz: %d", w.Code)
+				}
+			})
+		})
+	}
+}
+
+// TestReadiness: the store is asked once a second at most, whoever asks.
+func TestReadiness(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFront(httpapi.Config{})
+		ready := func(want int) {
+			t.Helper()
+			w := f.do(call{path: "/readyz", key: "-"})
+			if w.Code != want || strings.Contains(w.Body.String(), "disk") {
+				t.Errorf("%d %s, want %d", w.Code, w.Body, want)
+			}
+		}
+		ready(200)
+		f.broken = context.DeadlineExceeded
+		ready(200)
+		time.Sleep(1100 * time.Millisecond)
+		ready(503)
+	})
+}
