@@ -23,23 +23,28 @@ func Closest[S ~string](word S, among []S) S {
 	return best
 }
 
-// distance is Levenshtein's: how many letters to add, drop or change.
+// distance is how many letters to add, drop, change or swap with the next (Damerau and
+// Levenshtein's, each letter once).
 func distance(a, b string) int {
 	from, to := []rune(a), []rune(b)
+	before := make([]int, len(to)+1) // the row before the last
+	last := make([]int, len(to)+1)
 	row := make([]int, len(to)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i, r := range from {
-		diagonal := row[0]
+		before, last, row = last, row, before
 		row[0] = i + 1
 		for j, q := range to {
-			change := diagonal
+			change := last[j]
 			if r != q {
 				change++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && r == to[j-1] && from[i-1] == q {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
 		}
 	}
 	return row[len(to)]

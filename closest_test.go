@@ -15,6 +15,7 @@ func TestClosest(t *testing.T) {
 		{"it is there", "infra", "infra"},
 		{"another word altogether", "billing", ""},
 		{"a short word with one slip", "qs", "qa"},
+		{"a short word with its letters swapped", "aq", "qa"},
 		{"a short word with two slips is another word", "zz", ""},
 		{"an empty word is near nothing", "", ""},
 	} {

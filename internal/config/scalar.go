@@ -86,16 +86,6 @@ func formatDuration(d time.Duration) string {
 	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
 }
 
-// formatBytes writes a size as the file has it. parseBytes reads it back.
-func formatBytes(b Bytes) string {
-	for _, unit := range []string{"GiB", "MiB", "KiB"} {
-		if per := Bytes(sizeUnits[unit]); b >= per && b%per == 0 {
-			return strconv.FormatInt(int64(b/per), 10) + " " + unit
-		}
-	}
-	return strconv.FormatInt(int64(b), 10)
-}
-
 // parseBool takes YAML's own words and those of YAML 1.1, which people still write.
 func parseBool(text string) (bool, error) {
 	switch strings.ToLower(text) {
