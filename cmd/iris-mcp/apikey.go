@@ -46,11 +46,10 @@ The scopes:
   messages:write     ask, execute, cancel (with teams:read)
   messages:stream    follow answers while they are written
   messages:read      read the messages of other callers
-  teams:write        define teams, and talk to them
-  teams:delete       remove teams
-  processes:read     see the processes of the teams
-  processes:manage   start and stop them
-  admin:*, *         everything; "x:*" is every "x:…"`,
+  teams:write        messages:write and messages:stream in one
+  processes:read     see in an error what the processes said
+  admin:*, *         everything; "x:*" is every "x:…"
+teams:delete and processes:manage are for what the API cannot do yet.`,
 		Example: `  iris-mcp api-key create --name ci-cd-pipeline --scope teams:read,messages:write --team backend --expires 90d`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

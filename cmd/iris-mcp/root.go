@@ -42,7 +42,7 @@ another Claude Code over MCP, programs over HTTP, and you with "iris-mcp ask".`,
 	})
 	root.AddCommand(
 		askCmd(), executeCmd(), statusCmd(), historyCmd(), cancelCmd(),
-		apiKeyCmd(), configCmd(),
+		teamCmd(), apiKeyCmd(), configCmd(),
 		doctorCmd(), versionCmd(),
 	)
 	return root
