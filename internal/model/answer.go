@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -63,8 +64,8 @@ func (c *conversation) offers(tool string) bool {
 	return c.deferred && slices.Contains(strings.Fields(c.mentioned), tool)
 }
 
-// value gives the names in braces their meaning.
-func (c *conversation) value(groups map[string]string) func(string) (string, bool) {
+// value gives the names in braces their meaning; try is how often this was asked.
+func (c *conversation) value(groups map[string]string, try func() int) func(string) (string, bool) {
 	return func(name string) (string, bool) {
 		if v, ok := groups[name]; ok {
 			return v, true
@@ -82,6 +83,8 @@ func (c *conversation) value(groups map[string]string) func(string) (string, boo
 			return c.result(), true
 		case "lookup":
 			return c.lookup(), true
+		case "try":
+			return strconv.Itoa(try()), true
 		}
 		return "", false
 	}

@@ -35,6 +35,7 @@
 //	{earlier}    the earlier questions of this conversation, numbered
 //	{result}     what the last tool call gave
 //	{lookup}     the lines of the project's CLAUDE.md that fit the question best
+//	{try}        how often the CLI has sent this same request: 1, and more after a [[cut]]
 //
 // Without markers the rules of a script file are tried (see [Script]), and where none
 // matches the answer quotes the question and {lookup}: friendly, deterministic, and honest
@@ -77,7 +78,7 @@ type Server struct {
 	mu       sync.Mutex
 	made     int            // ids made
 	requests []*Request     // oldest first
-	tries    map[string]int // how often a step with times=N was played
+	tries    map[string]int // how often a step with times=N, or {try}, was played
 
 	http *http.Server
 	done chan struct{} // closed when http has ended
@@ -236,15 +237,12 @@ func (s *Server) newID(prefix string) string {
 	return fmt.Sprintf("%s_%s%06d", prefix, s.id, s.made)
 }
 
-// again reports whether a step that is to happen times times (zero: always) happens now.
-func (s *Server) again(key string, times int) bool {
-	if times == 0 {
-		return true
-	}
+// try counts how often something was tried.
+func (s *Server) try(key string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tries[key]++
-	return s.tries[key] <= times
+	return s.tries[key]
 }
 
 // pause waits for d, or until the client has left.

@@ -160,11 +160,11 @@ func TestAStepHappensAsOftenAsItSays(t *testing.T) {
 		t.Errorf("in another conversation: %+v", a)
 	}
 	cut := &talk{t: t, s: s, session: "three"}
-	cut.messages = []any{msg("user", "[[say a b]][[cut]][[say  c]]")}
+	cut.messages = []any{msg("user", "[[say a b {try}]][[cut]][[say  c]]")}
 	if a := cut.send(false); !a.Broken {
 		t.Errorf("not cut: %+v", a)
 	}
-	if a := cut.send(false); a.Text != "a b c" {
+	if a := cut.send(false); a.Text != "a b 2 c" {
 		t.Errorf("after the cut: %+v", a)
 	}
 }

@@ -161,7 +161,7 @@ var (
 	// cliMade are texts of the role user that the CLI writes itself.
 	cliMade = regexp.MustCompile(`^(<system-reminder>|<local-command-|<command-name>|<command-message>|` +
 		`\[Request interrupted by user|This session is being continued from|Output token limit hit|Your previous response was cut off|` +
-		`Continue from where you left off|Tool loaded\.$)`)
+		`Continue from where you left off|Your response above was stopped by a safety classifier|Tool loaded\.$)`)
 
 	// An instructions file within a reminder, up to the next one or the next heading of
 	// the CLI's own.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -76,7 +77,9 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 	}
 
 	m := &message{ID: s.newID("msg"), Type: "message", Role: "assistant", Model: req.Model, Content: []any{}, Usage: reckon(c, len(body))}
-	pl := &player{s: s, ctx: r.Context(), rec: rec, pace: s.opts.Pace, key: retryKey(rec.Session, c), value: c.value(groups)}
+	key := retryKey(rec.Session, c)
+	try := sync.OnceValue(func() int { return s.try(key) })
+	pl := &player{s: s, ctx: r.Context(), rec: rec, pace: s.opts.Pace, key: key, value: c.value(groups, try)}
 	if req.Stream {
 		out := &stream{w: w, flush: http.NewResponseController(w).Flush, message: m, first: func() { s.note(func() { rec.FirstDelta = time.Now() }) }}
 		pl.out = out
@@ -156,7 +159,7 @@ var (
 
 // step plays one step; the i-th of its round.
 func (p *player) step(w http.ResponseWriter, i int, st step) error {
-	now := func() bool { return p.s.again(fmt.Sprintf("%s%d", p.key, i), st.times) }
+	now := func() bool { return st.times == 0 || p.s.try(fmt.Sprintf("%s%d", p.key, i)) <= st.times }
 	wait := func() error { return pause(p.ctx, p.pace) }
 	switch st.verb {
 	case "say":
