@@ -6,12 +6,15 @@ import (
 	"time"
 )
 
-// What the CLI may answer to a start; the pool knows what to do then.
+// What may become of a start or a turn; the pool knows what to do then.
 var (
 	// ErrConversationLost: it was to resume a conversation that it does not know.
 	ErrConversationLost = errors.New("the CLI knows no such conversation")
 	// ErrConversationTaken: it was to begin a conversation whose id exists already.
 	ErrConversationTaken = errors.New("the CLI has a conversation of that id already")
+	// ErrNotBegun: its process was gone before a turn's message reached it, so that turn can
+	// be taken to another one.
+	ErrNotBegun = errors.New("the process was gone before the message reached it")
 )
 
 // Session is one conversation of a team with a caller. It outlives the process that holds

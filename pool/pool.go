@@ -23,6 +23,7 @@ import (
 type Agent interface {
 	// Turn runs one turn to its end. When the context ends it interrupts the turn and
 	// returns the context's cause, wrapped; the agent can then be used again unless Done.
+	// iris.ErrNotBegun, wrapped: the process was gone before it heard of the message.
 	Turn(ctx context.Context, t iris.Turn) (iris.Result, error)
 	// Done closes when the process has gone.
 	Done() <-chan struct{}
@@ -108,17 +109,26 @@ func (p *Pool) Close() error {
 	return nil
 }
 
+// maxTries is how many processes a turn may find dead.
+const maxTries = 3
+
 // Turn runs a turn in the session's process, which it wakes, starts or waits for first.
 // Turns of one session come one after the other. The error is an *iris.Error, or wraps the
 // cause of the context's end.
 func (p *Pool) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
-	pr, err := p.take(ctx, t)
-	if err != nil {
-		return iris.Result{}, err
+	for tries := 1; ; tries++ {
+		pr, err := p.take(ctx, t)
+		if err != nil {
+			return iris.Result{}, err
+		}
+		res, err := pr.agent.Turn(ctx, t)
+		p.give(pr, err)
+		if !errors.Is(err, iris.ErrNotBegun) || ctx.Err() != nil || tries == maxTries {
+			return res, err
+		}
+		// It died while it was idle, or is still dying of its last turn.
+		t.Session.AgentID, t.Session.Started = pr.session.AgentID, true
 	}
-	res, err := pr.agent.Turn(ctx, t)
-	p.give(pr, err)
-	return res, err
 }
 
 // take returns the session's process, busy from then on for this turn alone.
@@ -234,11 +244,13 @@ func (p *Pool) give(pr *process, turnErr error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.change()
-	p.judge(pr.team.Name, turnErr)
+	if !errors.Is(turnErr, iris.ErrNotBegun) {
+		p.judge(pr.team.Name, turnErr)
+	}
 	if pr.state != iris.ProcessBusy { // being ended meanwhile
 		return
 	}
-	if !alive(pr) {
+	if !alive(pr) || errors.Is(turnErr, iris.ErrNotBegun) {
 		p.stop(pr)
 		return
 	}

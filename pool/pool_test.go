@@ -73,6 +73,7 @@ type fake struct {
 
 	mu   sync.Mutex
 	busy bool
+	dead bool // the next turn finds out
 }
 
 func (f *fake) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
@@ -87,7 +88,14 @@ func (f *fake) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 		f.busy = false
 		f.mu.Unlock()
 	}()
+	if f.dead {
+		return iris.Result{}, &iris.Error{Code: iris.CodeProcess, Message: "died", Err: iris.ErrNotBegun}
+	}
 	switch t.Text {
+	case "die slowly": // Done comes late, as the real one's does
+		f.dead = true
+		time.AfterFunc(50*time.Millisecond, f.gone)
+		return iris.Result{}, &iris.Error{Code: iris.CodeProcess, Message: "died", Retry: true}
 	case "die":
 		f.gone()
 		return iris.Result{}, &iris.Error{Code: iris.CodeProcess, Message: "died", Retry: true}
@@ -265,6 +273,20 @@ func TestADeadProcessIsReplacedAtTheNextTurn(t *testing.T) {
 			t.Errorf("a dead process is listed: %+v", p.Processes("backend"))
 		}
 		if res, err = p.Turn(t.Context(), next); err != nil || res.Text != "hello by 3" {
+			t.Fatalf("got %q, %v", res.Text, err)
+		}
+	})
+}
+
+func TestATurnThatMeetsADyingProcessIsTakenToAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &launcher{}
+		p, _ := open(t, l, 10)
+		if _, err := p.Turn(t.Context(), turn(team("backend"), "s1", "die slowly")); iris.CodeOf(err) != iris.CodeProcess {
+			t.Fatalf("got %v", err)
+		}
+		res, err := p.Turn(t.Context(), turn(team("backend"), "s1", "hello"))
+		if err != nil || res.Text != "hello by 2" || !l.started()[1].resumed {
 			t.Fatalf("got %q, %v", res.Text, err)
 		}
 	})
