@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -224,9 +225,14 @@ func exitText(err error) string {
 	return err.Error()
 }
 
-// firstLine is the beginning of what the CLI said, short enough for a message.
+// path finds absolute paths, and no URLs and no slash commands.
+var path = regexp.MustCompile(`(^|[\s"'` + "`" + `(=])((?:/[^\s"'` + "`" + `()/]+){2,}/?)`)
+
+// firstLine is the beginning of what the CLI said, short enough for a message and without
+// paths, which are private.
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
+	s = path.ReplaceAllString(s, "$1<path>")
 	if r := []rune(s); len(r) > 300 {
 		s = string(r[:300]) + "…"
 	}

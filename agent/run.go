@@ -121,6 +121,9 @@ func (a *Agent) line(l line) {
 		a.asksNoMore(l.RequestID)
 	case "command_lifecycle":
 		a.speaks = true
+		if t := a.turn; t != nil && t.stop != nil && l.Command == t.uuid && l.State == "cancelled" {
+			a.finish(turnNotBegun, t.stop) // no result comes of it (2.1.330)
+		}
 	case "result":
 		a.ended(l.raw)
 	case "system":
