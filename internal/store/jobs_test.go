@@ -344,7 +344,7 @@ func TestClaimAgreesWithASimpleQueue(t *testing.T) {
 	place := func(e *entry) time.Time { return e.m.CreatedAt.Add(-weight[e.m.Priority]) }
 	for _, delays := range []bool{false, true} {
 		t.Run(fmt.Sprintf("delays %v", delays), func(t *testing.T) {
-			for seed := range uint64(6) {
+			for seed := range uint64(4) {
 				bubble(t, func(t *testing.T, db *store.DB) {
 					rng := rand.New(rand.NewPCG(seed, 1))
 					var queue []*entry
@@ -361,7 +361,7 @@ func TestClaimAgreesWithASimpleQueue(t *testing.T) {
 						return of[rng.IntN(len(of))]
 					}
 					drop := func(e *entry) { queue = slices.DeleteFunc(queue, func(o *entry) bool { return o == e }) }
-					for step := range 200 {
+					for step := range 150 {
 						time.Sleep(time.Duration(rng.IntN(90)) * time.Second)
 						switch op := rng.IntN(10); {
 						case op < 4:
@@ -426,8 +426,8 @@ func TestClaimAgreesWithASimpleQueue(t *testing.T) {
 
 // One message, and everybody wants to end it in another way at once.
 func TestExactlyOneEndWins(t *testing.T) {
-	for range 30 {
-		db, _ := open(t)
+	db, _ := open(t)
+	for range 50 {
 		m := accept(t, db, ask("api", local))
 		first := mustClaim(t, db, m)
 		if err := db.Return(t.Context(), first, time.Time{}); err != nil {
