@@ -18,7 +18,7 @@ func BenchmarkAsk(b *testing.B) {
 	defer srv.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		f.messages, f.events, f.asks = nil, map[string][]iris.Event{}, nil
+		f.forget()
 		res, err := srv.Client().Do(call{path: "/api/v1/teams/backend/ask", body: `{"question":"q"}`}.request(b.Context(), srv.URL))
 		if err != nil {
 			b.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"testing"
 
+	iris "github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/httpapi"
 )
 
@@ -99,6 +100,14 @@ func (f *front) do(c call) *httptest.ResponseRecorder {
 	r := c.request(context.Background(), "http://iris.test")
 	f.server.Handler().ServeHTTP(w, r)
 	return w
+}
+
+// forget drops all messages and the log.
+func (f *front) forget() {
+	f.messages, f.events, f.asks = nil, map[string][]iris.Event{}, nil
+	f.logged.mu.Lock()
+	f.logged.buf.Reset()
+	f.logged.mu.Unlock()
 }
 
 // ask sends a message that is over when ask returns, and gives its id.

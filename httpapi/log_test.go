@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	iris "github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/httpapi"
@@ -70,32 +69,6 @@ func TestRequestID(t *testing.T) {
 		got := w.Header().Get("X-Request-Id")
 		if (got == given) != kept || got == "" || errorOf(t, w.Body.Bytes()).RequestID != got {
 			t.Errorf("%q became %q", given, got)
-		}
-	}
-}
-
-// TestConnectionGoesOn: the write deadline of one answer must not hurt the next one on the
-// same connection, however long after.
-func TestConnectionGoesOn(t *testing.T) {
-	f := newFront(httpapi.Config{WriteTimeout: 50 * time.Millisecond})
-	f.scripts["slow"] = later(120 * time.Millisecond)
-	srv := httptest.NewServer(f.server.Handler())
-	defer srv.Close()
-	for _, c := range []call{
-		{path: "/api/v1/teams/backend/stream", body: `{"message":"work"}`},
-		{path: "/api/v1/teams/backend/ask", body: `{"question":"slow"}`},
-		{path: "/api/v1/teams/backend/stream", body: `{"message":"slow"}`},
-		{path: "/api/v1/teams/backend/ask", body: `{"question":"slow"}`},
-		{path: "/nothing"},
-	} {
-		res, err := srv.Client().Do(c.request(t.Context(), srv.URL))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		if err != nil || res.StatusCode >= 300 && c.body != "" {
-			t.Errorf("%s: %d %v %s", c.path, res.StatusCode, err, body)
 		}
 	}
 }

@@ -44,10 +44,8 @@ func (s *Server) outer(g *gin.Context) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
-	ctl := http.NewResponseController(g.Writer)
-	_ = ctl.SetWriteDeadline(time.Time{}) // an earlier answer on this connection left one; fails in tests only
 	if g.Request.ContentLength != 0 {
-		g.Request.Body = &body{ReadCloser: g.Request.Body, g: g, ctl: ctl, limit: s.cfg.MaxBodyBytes(), patience: s.cfg.BodyTimeout}
+		g.Request.Body = &body{ReadCloser: g.Request.Body, g: g, ctl: http.NewResponseController(g.Writer), limit: s.cfg.MaxBodyBytes(), patience: s.cfg.BodyTimeout}
 	}
 
 	defer func() {

@@ -295,7 +295,7 @@ func (f *follower) write(text string) {
 }
 
 // deadline bounds the next writes. One that fails ends the request's context, by net/http,
-// and so the stream; nobody else notices.
+// and so the stream; nobody else notices. net/http lifts it after the request.
 func (f *follower) deadline() {
 	_ = f.ctl.SetWriteDeadline(time.Now().Add(f.server.cfg.WriteTimeout))
 }

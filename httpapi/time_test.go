@@ -207,6 +207,28 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
+// TestConnectionGoesOn: the write deadline of one answer does not hurt the next one on the
+// same connection, however long after, whether that has a body or not. (By POST: a GET whose
+// connection broke is sent again by the client, and nothing would be seen.)
+func TestConnectionGoesOn(t *testing.T) {
+	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+		client.Transport.(*http.Transport).DisableKeepAlives = false
+		f.scripts["slow"] = later(time.Minute)
+		for _, c := range []call{
+			{path: "/api/v1/teams/backend/stream", body: `{"message":"work"}`},
+			{path: "/api/v1/teams/backend/stream", body: `{"message":"work"}`, header: after("msg_00000000000000000000000001", 9)}, // 204
+			{path: "/api/v1/teams/backend/ask", body: `{"question":"slow","timeout":100000}`},
+			{path: "/api/v1/teams/backend/stream", body: `{"message":"slow"}`},
+			{path: "/api/v1/messages/msg_00000000000000000000000001/cancel", method: "POST"},
+		} {
+			if status, body, _ := send(t, client, c); status >= 300 {
+				t.Errorf("%s: %d %s", c.path, status, body)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
 // TestSlowBody: a body that does not come in time is the client's fault; its deadline does
 // not end an ask that waits for long after it.
 func TestSlowBody(t *testing.T) {
