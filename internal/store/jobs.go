@@ -89,9 +89,13 @@ func (db *DB) Claim(ctx context.Context, c iris.Claim) (job iris.Job, ok bool, e
 	fullTeams, fullTasks := between(c.FullTeams), between(c.FullTasks)
 	err = db.write(ctx, func(tx tx) error {
 		now := time.Now()
-		db.looked.Store(now.UnixMilli())
 		var id string
-		if err := tx.row(nextJob, millis(now), fullTeams, fullTasks).Scan(&id); err != nil {
+		err := tx.row(nextJob, millis(now), fullTeams, fullTasks).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			db.looked.Store(now.UnixMilli())
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		if job, err = scanJob(tx.row(claimJob, id, c.Worker, millis(now.Add(c.Lease)))); err != nil {
@@ -100,13 +104,10 @@ func (db *DB) Claim(ctx context.Context, c iris.Claim) (job iris.Job, ok bool, e
 		if _, err := tx.exec(demote, job.SessionID); err != nil {
 			return err
 		}
-		_, err := tx.exec(startMessage, job.MessageID, job.Attempt, millis(now))
+		_, err = tx.exec(startMessage, job.MessageID, job.Attempt, millis(now))
 		return err
 	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return iris.Job{}, false, nil
-	}
-	return job, err == nil, wrap(err, "claim a job")
+	return job, err == nil && job.ID != "", wrap(err, "claim a job")
 }
 
 // between puts each team's name between commas, which no name has.
@@ -125,17 +126,22 @@ func (db *DB) Renew(ctx context.Context, j iris.Job, until time.Time) error {
 	return wrap(err, "renew the lease of %s", j.ID)
 }
 
-// Return puts a running job back into the queue, to be claimed not before runAt (zero: at
-// once); ErrFinal when the lease is lost. Its place among those that wait is its old one.
+// Return puts a running job back into the queue, to be claimed not before runAt (past: at
+// once, so whoever claims is to be woken); ErrFinal when the lease is lost. Its place among
+// those that wait is its old one.
 func (db *DB) Return(ctx context.Context, j iris.Job, runAt time.Time) error {
 	err := db.write(ctx, func(tx tx) error {
+		now := time.Now()
+		if unix(runAt) <= unix(now) { // NextRun would not tell of it
+			runAt = time.Time{}
+		}
 		if err := final(tx.exec(returnJob, j.ID, j.Attempt, millis(runAt))); err != nil {
 			return err
 		}
 		if _, err := tx.exec(requeueMessage, j.MessageID); err != nil {
 			return err
 		}
-		_, err := tx.exec(promote, j.SessionID, millis(time.Now()))
+		_, err := tx.exec(promote, j.SessionID, millis(now))
 		return err
 	})
 	return wrap(err, "return %s to the queue", j.ID)
@@ -149,9 +155,9 @@ func final(n int64, err error) error {
 	return err
 }
 
-// NextRun tells when the first of the jobs that wait for their time will be due. Those that
-// the last Claim passed over although they were due do not count: they wait for a limit, and
-// its holder knows when it is free. It reports false when none waits for its time.
+// NextRun tells when the first of the jobs that wait for their time is due. Those that were
+// due when a Claim last found nothing do not count: a limit holds them back, and who keeps the
+// limit knows when there is room. It reports false when none waits for its time.
 func (db *DB) NextRun(ctx context.Context) (at time.Time, ok bool, err error) {
 	err = db.row(ctx, nextRun, db.looked.Load()).Scan((*millis)(&at))
 	return at, !at.IsZero(), wrap(err, "read when the next job is due")

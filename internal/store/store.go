@@ -45,7 +45,7 @@ type DB struct {
 	reader *sql.DB
 	hot    map[string]*sql.Stmt // on writer or reader; read-only once Open is done
 
-	// looked is the time (ms) at which Claim last looked for jobs that are due.
+	// looked is the time (ms) at which a Claim last found no job; NextRun starts from there.
 	looked atomic.Int64
 }
 
