@@ -1,0 +1,84 @@
+package config
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	iris "github.com/iris-mcp/iris-mcp"
+)
+
+var seeds = []string{
+	"", "# c\n", "{}", "teams:\n", "teams: {}\n", "teams: {a: {path: .}}\n",
+	"teams:\n  a: &a\n    path: .\n  b:\n    <<: *a\n", "teams: &t\n  a: *t\n", "<<: {<<: [a]}\n",
+	"{\n \"api\": {\"port\": \"${P:-1}\"},\n \"teams\": {\n  \"a\": {\"path\": \"/\"}\n }\n}\n",
+	"teams:\r\n  a:\r\n    path: .\r\n\r\n  # b\r\n  b: {path: .}\r\n# end", "a\u2028b: c\nteams: {a: {path: /}}",
+	"teams:\n  a:\n    path: .\n    description: |+\n      x\n\n\nqueue: {}\n", "---\nteams:\n...\n", "? teams\n: {a: {path: .}}\n",
+	"\ufeffteams: {a: {path: .}}", "api: {auth: {keys: [{name: a, key: iris_sk_12345678, scopes: ['*'], expiresAt: 2020-01-01}]}}",
+}
+
+// Whatever the text, it is read or refused; a refusal says what is wrong.
+func FuzzParse(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parse("/nowhere/iris-config.yaml", []byte(text))
+		problems, ok := errors.AsType[Problems](err)
+		switch {
+		case err == nil && c == nil, err != nil && c != nil:
+			t.Fatalf("%v and %v", c, err)
+		case err != nil && (!ok || len(problems) == 0):
+			t.Fatalf("an error that is no list of problems: %v", err)
+		}
+	})
+}
+
+// Whatever the text, an edit keeps all of it and does what it says, or is refused.
+func FuzzEdit(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s)
+	}
+	const file, name = "/nowhere/iris-config.yaml", "fuzz-9"
+	f.Fuzz(func(t *testing.T, text string) {
+		added, err := addTeam(file, []byte(text), name, Team{Path: "/", Env: map[string]string{"A": "b"}})
+		if err != nil {
+			_, syntax := errors.AsType[Problems](err)
+			if !syntax && iris.CodeOf(err) != iris.CodeConflict {
+				t.Fatalf("refused with %v", err)
+			}
+			return
+		}
+		if kept(text, string(added)) < len(text) && !strings.Contains(text, "{}") {
+			t.Fatalf("%q\nbecame\n%q", text, added)
+		}
+		if before, err := parse(file, []byte(text)); err == nil {
+			after, err := parse(file, added)
+			if err != nil || len(after.Teams) != len(before.Teams)+1 {
+				t.Fatalf("%q\nbecame\n%q\n%v", text, added, err)
+			}
+		}
+		removed, err := removeTeam(file, added, name)
+		if err != nil {
+			return // in braces
+		}
+		want, _ := open(file, []byte(text))
+		if got, err := open(file, removed); err != nil || !slices.Equal(got.names(), want.names()) {
+			t.Fatalf("%q\nbecame\n%q\nand then\n%q\n%v", text, added, removed, err)
+		}
+	})
+}
+
+// kept counts the bytes that two texts have in common at both ends.
+func kept(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	m := 0
+	for m < len(a)-n && m < len(b)-n && a[len(a)-1-m] == b[len(b)-1-m] {
+		m++
+	}
+	return n + m
+}
