@@ -213,7 +213,7 @@ func TestAStartThatFailsSaysWhatToDo(t *testing.T) {
 		{"the CLI is no program", func(team *iris.Team) { team.ClaudePath = text }, "no program that this machine can run", false},
 		{"the CLI ends at once", func(team *iris.Team) {
 			team.Env[agenttest.Script] = "start: [[stderr Error: no space in /home/ada/x]][[exit 1]]"
-		}, "it said: Error: no space in", true},
+		}, "ended at its start: Error: no space in", true},
 		{"the CLI ends in silence", func(team *iris.Team) { team.Env[agenttest.Script] = "start: [[exit 0]]" }, "said nothing", true},
 		{"the CLI dies", func(team *iris.Team) { team.Env[agenttest.Script] = "start: [[kill]]" }, "said nothing", true},
 	} {

@@ -92,7 +92,7 @@ func (a *Agent) diedAtStart() error {
 		e = problem(what+" and said nothing", "run `claude` in the team's folder to see why")
 		e.Retry = true
 	default:
-		e = problem(what, "it said: "+firstLine(cause))
+		e = problem(what+": "+brief(cause), "run `claude` in the team's folder to see more")
 		e.Retry = true
 	}
 	a.private(e)
@@ -140,7 +140,11 @@ func (a *Agent) failed(res result, r *round) *iris.Error {
 	var e *iris.Error
 	switch res.Subtype {
 	case "success":
-		e = a.apiFailed(res, r, said)
+		if res.aborted() { // by somebody else than us
+			e = problem("the agent's turn was interrupted", hintAgain)
+		} else {
+			e = a.apiFailed(res, r, said)
+		}
 	case "error_max_turns":
 		e = problem("the agent reached its limit of model calls in one turn", "ask for less at once")
 	case "error_max_budget_usd":
@@ -149,11 +153,12 @@ func (a *Agent) failed(res result, r *round) *iris.Error {
 		e = problem("the model did not give its answer the required form", hintAgain)
 		e.Retry = true
 	default:
-		if dir, err := os.Stat(a.team.Path); err != nil || !dir.IsDir() {
-			e = noFolder(a.team, err) // it was deleted meanwhile (cwd_deleted)
-		} else {
-			e = problem("the agent broke the turn off", hintAgain)
-			e.Retry = res.NumTurns == 0 // nothing was done yet
+		e = problem("the agent broke the turn off", hintAgain)
+		if res.NumTurns == 0 { // nothing was done yet
+			e.Retry = true
+			if dir, err := os.Stat(a.team.Path); err != nil || !dir.IsDir() {
+				e = noFolder(a.team, err) // it was deleted meanwhile (cwd_deleted)
+			}
 		}
 	}
 	e.With("subtype", res.Subtype)
@@ -196,9 +201,9 @@ func (a *Agent) apiFailed(res result, r *round, said string) *iris.Error {
 	case strings.Contains(said, "Unable to connect"):
 		e = problem("the Claude Code CLI cannot reach the model's API", "check the network, and ANTHROPIC_BASE_URL if it is set")
 	case status == 0:
-		e = problem("the model's API failed", hintLater+"; it said: "+firstLine(said))
+		e = problem("the model's API failed: "+brief(said), hintLater)
 	default:
-		e = problem(fmt.Sprintf("the model's API refused the request (%d)", status), "it said: "+firstLine(said))
+		e = problem(fmt.Sprintf("the model's API refused the request (%d): %s", status, brief(said)), "see the log of the CLI, or ask in other words")
 	}
 	e.Retry = status == 429 || status >= 500 ||
 		status == 0 && res.StopReason != "refusal" && (r.reason == "server_error" || r.reason == "unknown" || r.reason == "overloaded" || r.reason == "rate_limit")
@@ -228,15 +233,14 @@ func exitText(err error) string {
 // path finds absolute paths, and no URLs and no slash commands.
 var path = regexp.MustCompile(`(^|[\s"'` + "`" + `(=])((?:/[^\s"'` + "`" + `()/]+){2,}/?)`)
 
-// firstLine is the beginning of what the CLI said, short enough for a message and without
-// paths, which are private.
-func firstLine(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
-	s = path.ReplaceAllString(s, "$1<path>")
+// brief is what the CLI said in one line, short enough for a message and without paths, which
+// are private.
+func brief(s string) string {
+	s = path.ReplaceAllString(strings.Join(strings.Fields(s), " "), "$1<path>")
 	if r := []rune(s); len(r) > 300 {
 		s = string(r[:300]) + "…"
 	}
-	return s
+	return strings.TrimRight(s, ".:")
 }
 
 // span writes a duration as people do: 5m, not 5m0s.

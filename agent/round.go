@@ -29,7 +29,8 @@ type round struct {
 // call is a call of a tool, the agent's own or a subagent's.
 type call struct {
 	iris.Tool
-	over bool
+	inner bool // a subagent's
+	over  bool
 }
 
 func newRound(root string) *round {
@@ -103,7 +104,7 @@ func (r *round) assistant(l line) {
 	}
 	for _, b := range m.blocks() {
 		if b.Type == "tool_use" {
-			r.toolUse(b)
+			r.toolUse(b, l.Parent != nil)
 		}
 		switch {
 		case l.Parent != nil:
@@ -118,8 +119,8 @@ func (r *round) assistant(l line) {
 	}
 }
 
-func (r *round) toolUse(b block) {
-	c := &call{Tool: iris.Tool{ID: b.ID, Name: b.Name, File: r.paths.of(b.Input), Input: b.Input}}
+func (r *round) toolUse(b block, inner bool) {
+	c := &call{inner: inner, Tool: iris.Tool{ID: b.ID, Name: b.Name, File: r.paths.of(b.Input), Input: b.Input}}
 	r.calls = append(r.calls, c)
 	tool := c.Tool
 	r.tell(iris.Event{Kind: iris.EventToolUse, Tool: &tool})
@@ -148,9 +149,10 @@ func (r *round) retry(l line) {
 }
 
 // working reports whether a tool call is open: the CLI then prints nothing for as long as it
-// takes.
+// takes. The calls of subagents do not count: while they hold the turn up, so does the call
+// that started them.
 func (r *round) working() bool {
-	return slices.ContainsFunc(r.calls, func(c *call) bool { return !c.over })
+	return slices.ContainsFunc(r.calls, func(c *call) bool { return !c.over && !c.inner })
 }
 
 // metadata sums up what was done. A file that a call failed to get at was not accessed.
