@@ -18,7 +18,7 @@ type askBody struct {
 	Question        string        `json:"question" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to ask"`
 	Timeout         int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" default:"30000" doc:"How long to wait for the answer, in milliseconds from the request's arrival"`
 	Context         *iris.Context `json:"context,omitempty" doc:"Where the question comes from; the agent gets it as data beside the question"`
-	SessionID       string        `json:"sessionId,omitempty" maxLength:"128" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"The conversation to continue: the sessionId of an earlier answer, or a name of one's own, made at first use. Without it the conversation is a new one"`
+	SessionID       string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue: the sessionId of an earlier answer, or a name of one's own, made at first use. Without it the conversation is a new one"`
 	Priority        string        `json:"priority,omitempty" enum:"low,normal,high" default:"normal"`
 	CancelOnTimeout bool          `json:"cancelOnTimeout,omitempty" doc:"Cancel the question when the timeout is over, instead of letting the team finish"`
 }

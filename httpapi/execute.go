@@ -18,7 +18,7 @@ type executeBody struct {
 	Timeout     int64           `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout"`
 	Callback    json.RawMessage `json:"callback,omitempty" hidden:"true"` // refused below, in words of its own
 	Context     *iris.Context   `json:"context,omitempty" doc:"Where the task comes from; the agent gets it as data beside the task"`
-	SessionID   string          `json:"sessionId,omitempty" maxLength:"128" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"The conversation to continue, as for ask"`
+	SessionID   string          `json:"sessionId,omitempty" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask"`
 	Dedupe      *bool           `json:"dedupe,omitempty" doc:"By default true: the same task that still waits or runs is not queued twice"`
 	MaxAttempts int             `json:"maxAttempts,omitempty" minimum:"1" maximum:"100" doc:"How often it is tried at most; without it the configured queue.maxAttempts"`
 }

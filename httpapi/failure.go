@@ -87,8 +87,8 @@ func (req *request) newFailure(e *iris.Error) *failure {
 	if details := req.details(e); len(details) > 0 {
 		f.Details = details
 	}
-	if e.Code == iris.CodeUnauthorized && req.credential != "" {
-		f.Name = "Invalid API key"
+	if e.Code == iris.CodeUnauthorized { // this one code has several short names, see Auth
+		f.Name, _, _ = strings.Cut(e.Message, ":")
 	}
 	if e.Err != nil && req.err == nil {
 		req.err = e.Err

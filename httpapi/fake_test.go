@@ -285,7 +285,10 @@ func (k *keys) Caller(_ context.Context, credential string) (iris.Caller, error)
 	if c, ok := k.all[credential]; ok {
 		return c, nil
 	}
-	return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "this API key is not valid; it may have been revoked or have expired")
+	if credential == "" {
+		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "Missing or invalid Authorization header: send an API key")
+	}
+	return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "Invalid API key: use another one")
 }
 
 func (k *keys) revoke(credential string) {

@@ -13,7 +13,10 @@ import (
 	iris "github.com/iris-mcp/iris-mcp"
 )
 
-const routeKey = "route"
+const (
+	routeKey  = "route" // in an operation's metadata
+	longestID = 64      // of a message or job; ours are shorter
+)
 
 // guard lets a request through to its route if its key is good and has the route's scopes.
 func (s *Server) guard(h huma.Context, next func(huma.Context)) {
@@ -37,9 +40,7 @@ func (s *Server) admit(ctx context.Context, req *request, h http.Header) error {
 	if req.route.open {
 		return nil
 	}
-	if req.credential = credential(h); req.credential == "" {
-		return iris.Errorf(iris.CodeUnauthorized, "send an API key in the header Authorization, as \"Bearer iris_sk_…\"; iris-mcp api-key create makes one")
-	}
+	req.credential = credential(h)
 	caller, err := s.auth.Caller(ctx, req.credential)
 	if err != nil {
 		return err
@@ -76,6 +77,9 @@ func (req *request) team(name string) error {
 // message finds the message that an own route is about, if the caller may use the route
 // for it: on a message of its own always, else with the route's scopes.
 func (s *Server) message(ctx context.Context, req *request, id string) (iris.Message, error) {
+	if len(id) > longestID {
+		return iris.Message{}, iris.Errorf(iris.CodeMessageNotFound, "no message has an id as long as this one")
+	}
 	m, err := s.store.Message(ctx, id)
 	if err != nil || req.caller.Is(m.Caller) {
 		return m, err

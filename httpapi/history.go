@@ -15,7 +15,7 @@ type historyIn struct {
 	Limit  int         `query:"limit" minimum:"1" maximum:"200" default:"50"`
 	Page   int         `query:"page" minimum:"1" maximum:"1000000" default:"1"`
 	Since  int64       `query:"since" minimum:"0" maximum:"253402300799999" doc:"Accepted at this time or later, Unix milliseconds"`
-	Until  int64       `query:"until" minimum:"1" maximum:"253402300799999" doc:"Accepted before this time, Unix milliseconds"`
+	Until  int64       `query:"until" minimum:"1" maximum:"253402300799999" doc:"Accepted at this time or earlier, Unix milliseconds"`
 }
 
 type historyOut struct {

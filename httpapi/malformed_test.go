@@ -59,7 +59,8 @@ func TestMalformedBodies(t *testing.T) {
 		{"a number is no float64", `{"question":"a","timeout":1e999}`, 400, "number that is too large"},
 		{"priority is unknown", `{"question":"a","priority":"HIGH"}`, 400, "priority must be one of: low, normal, high"},
 		{"sessionId is too long", `{"question":"a","sessionId":"` + strings.Repeat("ä", 129) + `"}`, 400, "sessionId must have at most 128 characters"},
-		{"sessionId is blank", `{"question":"a","sessionId":" "}`, 400, "sessionId must be a text that is not blank"},
+		{"sessionId is blank", `{"question":"a","sessionId":" "}`, 400, "sessionId must be a readable text"},
+		{"sessionId has a control character", `{"question":"a","sessionId":"a\u0000b"}`, 400, "sessionId must be a readable text"},
 		{"cancelOnTimeout is a text", `{"question":"a","cancelOnTimeout":"yes"}`, 400, "cancelOnTimeout must be true or false"},
 
 		{"a field is given twice: the last counts", `{"question":"b","question":"a"}`, 200, ""},
@@ -139,6 +140,7 @@ func TestMalformedRequests(t *testing.T) {
 		{"a team that is not configured", call{path: "/api/v1/teams/nope/status"}, 404, "TEAM_NOT_FOUND", ""},
 		{"a team as its percent code", call{path: "/api/v1/teams/%62ackend/status"}, 200, "", ""},
 		{"a message that is not there", call{path: "/api/v1/messages/..%2f"}, 404, "MESSAGE_NOT_FOUND", ""},
+		{"a message id without end", call{path: "/api/v1/messages/" + strings.Repeat("x", 5000)}, 404, "MESSAGE_NOT_FOUND", "as long as this one"},
 		{"a slash at the end", call{path: "/api/v1/teams/"}, 404, "NOT_FOUND", ""},
 		{"the root", call{path: "/"}, 404, "NOT_FOUND", ""},
 		{"a method nobody knows", call{method: "FROB", path: "/api/v1/teams"}, 405, "METHOD_NOT_ALLOWED", ""},

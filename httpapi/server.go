@@ -55,7 +55,8 @@ type Store interface {
 	Ping(ctx context.Context) error                               // nil if a write can be made
 }
 
-// Auth turns a credential into who holds it; UNAUTHORIZED if it is not, or no longer, good.
+// Auth turns a credential, empty if there is none, into who holds it; UNAUTHORIZED if it is
+// not, or no longer, good. The message of that begins with a short name and a colon.
 type Auth interface {
 	Caller(ctx context.Context, credential string) (iris.Caller, error)
 }
@@ -80,7 +81,7 @@ type Server struct {
 	api        huma.API
 	openapi    []byte
 
-	draining context.Context // over once the server takes no new requests
+	draining context.Context // over once the server is about to end
 	drain    context.CancelFunc
 
 	health health
@@ -132,10 +133,15 @@ var setLibraries = sync.OnceFunc(func() {
 // Handler is the front as a handler, for a server or a test of one's own.
 func (s *Server) Handler() http.Handler { return s.engine }
 
+// Drain says that the server is about to end: it is not ready any more, and long polls end
+// with what is known. Serve does so by itself when its context ends; call it before that if
+// other parts stop sooner. It may be called more than once.
+func (s *Server) Drain() { s.drain() }
+
 // Serve answers requests on ln until ctx ends, and returns when all it started is over.
 //
-// When ctx ends it takes no new connection, ends long polls with what is known, and lets
-// everything else run for the grace. What runs then is cut: an ask is answered
+// When ctx ends it drains, takes no new connection, and lets everything else run for the
+// grace. What runs then is cut: an ask is answered
 // SHUTTING_DOWN, a stream ends between two events, and its client can resume it.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	run, cut := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -156,7 +162,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 
-	s.drain()
+	s.Drain()
 	if !within(run, s.cfg.ShutdownGrace, srv.Shutdown) {
 		cut(errShutdown)
 		if !within(context.WithoutCancel(run), time.Second, srv.Shutdown) {

@@ -34,7 +34,7 @@ type streamBody struct {
 	Stream    *bool         `json:"stream,omitempty" doc:"By default true; false answers as ask does"`
 	Timeout   int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout. With stream false: how long to wait, as for ask"`
 	Context   *iris.Context `json:"context,omitempty" doc:"Where the message comes from; the agent gets it as data beside the message"`
-	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"The conversation to continue, as for ask"`
+	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask"`
 }
 
 type streamByQueryIn struct {
@@ -42,7 +42,7 @@ type streamByQueryIn struct {
 	LastEventID string `header:"Last-Event-ID" doc:"As for POST; an EventSource sends it by itself"`
 	Message     string `query:"message" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to ask; needed unless there is a Last-Event-ID"`
 	Timeout     int64  `query:"timeout" minimum:"1" maximum:"86400000" doc:"As for POST"`
-	SessionID   string `query:"sessionId" maxLength:"128" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"As for POST"`
+	SessionID   string `query:"sessionId" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"As for POST"`
 }
 
 type followIn struct {
@@ -313,7 +313,7 @@ func eventID(messageID string, seq int64) string {
 // parseEventID reads an eventID, and only what eventID may have written.
 func parseEventID(s string) (messageID string, seq int64, ok bool) {
 	messageID, number, ok := strings.Cut(s, ":")
-	if !ok || !strings.HasPrefix(messageID, iris.MessagePrefix) || len(messageID) > 64 {
+	if !ok || !strings.HasPrefix(messageID, iris.MessagePrefix) || len(messageID) > longestID {
 		return "", 0, false
 	}
 	seq, err := strconv.ParseInt(number, 10, 64)
