@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// floor is the bare CLI with the arguments that Iris gives it, read by nothing but a loop.
+type floor struct {
+	*program
+}
+
+// startFloor starts it and waits until it is ready, as Iris does.
+func (b *bench) startFloor(ctx context.Context) (*floor, error) {
+	cmd := exec.CommandContext(ctx, b.claude,
+		"-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose",
+		"--include-partial-messages", "--replay-user-messages", "--permission-prompt-tool", "stdio")
+	cmd.Dir = filepath.Join(b.dir, "team")
+	cmd.Env = append(b.model.Env(filepath.Join(b.dir, "home")), "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS=1", "CLAUDE_CODE_MAX_RETRIES=3")
+	p, err := start(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	f := &floor{p}
+	if err := f.write(map[string]any{"type": "control_request", "request_id": "1", "request": map[string]any{"subtype": "initialize"}}); err != nil {
+		return nil, err
+	}
+	for {
+		_, said, err := f.next()
+		if err != nil {
+			return nil, err
+		}
+		if said.Type == "control_response" {
+			return f, nil
+		}
+	}
+}
+
+// spoken is what matters of a line of the CLI.
+type spoken struct {
+	Type   string
+	Result string
+	Event  struct {
+		Delta struct{ Type string }
+	}
+}
+
+func (f *floor) next() (line, spoken, error) {
+	var said spoken
+	l, err := f.read()
+	if err == nil {
+		err = json.Unmarshal(l.text, &said)
+	}
+	return l, said, err
+}
+
+// timing is how a turn went.
+type timing struct {
+	took  time.Duration
+	first time.Time // when the first piece of text was printed
+}
+
+func (f *floor) turn(text string) (t timing, err error) {
+	began := time.Now()
+	// As long as the line that Iris puts in front.
+	text = "Message through Iris from the local user:\n\n" + text
+	if err := f.write(map[string]any{"type": "user", "message": map[string]any{"role": "user", "content": text}}); err != nil {
+		return t, err
+	}
+	for {
+		l, said, err := f.next()
+		if err != nil {
+			return t, err
+		}
+		switch {
+		case said.Event.Delta.Type == "text_delta" && t.first.IsZero():
+			t.first = l.at
+		case said.Type == "result":
+			t.took = l.at.Sub(began)
+			if said.Result != wanted {
+				return t, fmt.Errorf("the bare CLI answered %s", l.text)
+			}
+			return t, nil
+		}
+	}
+}

@@ -1,0 +1,332 @@
+// Command bench measures what Iris adds to the bare Claude Code CLI, which is the floor: the
+// same CLI, on a bare pipe, with the same scripted model, in the same run. Floor and Iris take
+// turns, so that whatever else the machine does hits both alike.
+//
+//	go run ./bench                        # prints tables for docs/benchmarks.md
+//	go run ./bench -write                 # writes that file
+//
+// It wants the CLI that `make claude` fetches and the program that `make build` makes; it
+// drives both as processes of their own, in a home of their own.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/iris-mcp/iris-mcp/internal/model"
+)
+
+// options are the flags.
+type options struct {
+	warm, cold, starts int    // samples
+	claude, iris       string // programs
+	write              bool
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.warm, "warm", 200, "samples of whatever takes milliseconds")
+	flag.IntVar(&o.cold, "cold", 12, "samples of whatever starts a CLI")
+	flag.IntVar(&o.starts, "starts", 20, "samples of the server's start")
+	flag.StringVar(&o.claude, "claude", "", "the Claude Code CLI (default: the last of scripts/claude-versions, in .cache)")
+	flag.StringVar(&o.iris, "iris", "bin/iris-mcp", "the program to measure")
+	flag.BoolVar(&o.write, "write", false, "write docs/benchmarks.md instead of printing")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	if o.claude == "" {
+		versions, err := os.ReadFile("scripts/claude-versions")
+		if err != nil {
+			return fmt.Errorf("run it in the project's top folder: %w", err)
+		}
+		all := strings.Fields(string(versions))
+		o.claude = filepath.Join(".cache/claude", all[len(all)-1], "claude")
+	}
+	for program, how := range map[*string]string{&o.claude: "make claude", &o.iris: "make build"} {
+		if *program, err = filepath.Abs(*program); err != nil {
+			return err
+		}
+		if _, err := os.Stat(*program); err != nil {
+			return fmt.Errorf("%w: run `%s` first", err, how)
+		}
+	}
+	b, err := newBench(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"start and rest", b.rest},
+		{"warm", b.warm},
+		{"cold", b.cold},
+	} {
+		fmt.Fprintf(os.Stderr, "bench: %s\n", part.name)
+		if err := part.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	text := b.report(ctx)
+	if !o.write {
+		fmt.Print(text)
+		return nil
+	}
+	return os.WriteFile("docs/benchmarks.md", []byte(text), 0o644)
+}
+
+// bench holds what is measured with, and what was measured.
+type bench struct {
+	options
+	model *model.Server
+	dir   string // temporary: homes and the team's folder
+
+	got map[string]*samples
+}
+
+func newBench(o options) (*bench, error) {
+	b := &bench{options: o, got: map[string]*samples{}, model: model.New(model.Options{Keep: 16})}
+	if err := b.model.Start(); err != nil {
+		return nil, err
+	}
+	var err error
+	if b.dir, err = os.MkdirTemp("", "iris-bench-"); err != nil {
+		return nil, errors.Join(err, b.model.Close())
+	}
+	for name, text := range map[string]string{"team/CLAUDE.md": "# Backend\n\nAPI versions: v1 (deprecated), v2\n", "home/.keep": ""} {
+		path := filepath.Join(b.dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			return nil, errors.Join(err, b.close())
+		}
+	}
+	return b, nil
+}
+
+func (b *bench) close() error { return errors.Join(b.model.Close(), os.RemoveAll(b.dir)) }
+
+// add notes a sample.
+func (b *bench) add(what string, v float64) {
+	if b.got[what] == nil {
+		b.got[what] = &samples{}
+	}
+	b.got[what].add(v)
+}
+
+func (b *bench) addTime(what string, d time.Duration) {
+	b.add(what, float64(d)/float64(time.Millisecond))
+}
+
+// question is one that the model answers in seven words, and how to find it again.
+func question(what string, n int) (text, id string) {
+	id = fmt.Sprintf("%s-%d-%d", what, n, time.Now().UnixNano())
+	return "Question " + id + " [[say All is well here, thank you.]]", id
+}
+
+// said is when the model wrote the first word of its answer to the question.
+func (b *bench) said(id string) (time.Time, error) {
+	for _, r := range b.model.Requests() {
+		if strings.Contains(r.Text, id) {
+			return r.FirstDelta, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("the model was never asked %s", id)
+}
+
+// turns runs the ways n times, each time from another one on, so that none is always the
+// first after a pause or always behind the same one.
+func turns(ctx context.Context, n int, ways ...func(context.Context, int) error) error {
+	for i := range n {
+		for k := range ways {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			if err := ways[(i+k)%len(ways)](ctx, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// warm asks conversations that have a running process.
+func (b *bench) warm(ctx context.Context) (err error) {
+	floor, err := b.startFloor(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, floor.close()) }()
+	server, err := b.startIris(ctx, "warm", true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.stop()) }()
+	relay, err := b.startRelay(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, relay.close()) }()
+
+	record := true
+	add := func(what string, d time.Duration) {
+		if record {
+			b.addTime(what, d)
+		}
+	}
+	ways := []func(context.Context, int) error{
+		func(_ context.Context, i int) error {
+			text, id := question("floor", i)
+			t, err := floor.turn(text)
+			if err != nil {
+				return err
+			}
+			said, err := b.said(id)
+			add("floor warm", t.took)
+			add("floor first", t.first.Sub(said))
+			return err
+		},
+		func(ctx context.Context, i int) error {
+			text, _ := question("http", i)
+			took, err := server.ask(ctx, "backend", "http", text)
+			add("http warm", took)
+			return err
+		},
+		func(ctx context.Context, i int) error {
+			text, id := question("sse", i)
+			first, err := server.stream(ctx, "backend", "sse", text)
+			if err != nil {
+				return err
+			}
+			said, err := b.said(id)
+			add("sse first", first.Sub(said))
+			return err
+		},
+		func(_ context.Context, i int) error {
+			text, _ := question("mcp", i)
+			took, err := server.mcp.askTeam("backend", "mcp", text)
+			add("mcp warm", took)
+			return err
+		},
+		func(_ context.Context, i int) error {
+			text, _ := question("relay", i)
+			took, err := relay.askTeam("backend", "relay", text)
+			add("relay warm", took)
+			return err
+		},
+	}
+	record = false // the first turns start processes
+	if err := turns(ctx, 5, ways...); err != nil {
+		return err
+	}
+	record = true
+	if err := turns(ctx, b.options.warm, ways...); err != nil {
+		return err
+	}
+	rss, err := server.rss()
+	b.add("memory busy", rss)
+	return err
+}
+
+// cold asks conversations that have no process yet.
+func (b *bench) cold(ctx context.Context) (err error) {
+	server, err := b.startIris(ctx, "cold", false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.stop()) }()
+	return turns(ctx, b.options.cold,
+		func(ctx context.Context, i int) error {
+			began := time.Now()
+			floor, err := b.startFloor(ctx)
+			if err != nil {
+				return err
+			}
+			text, _ := question("cold", i)
+			_, err = floor.turn(text)
+			b.addTime("floor cold", time.Since(began))
+			return errors.Join(err, floor.close())
+		},
+		func(ctx context.Context, i int) error {
+			text, id := question("cold", i)
+			took, err := server.ask(ctx, "cold", id, text)
+			if err != nil {
+				return err
+			}
+			b.addTime("http cold", took)
+			return server.until(ctx, "cold", func(s status) bool { return len(s.Processes) == 0 })
+		},
+		func(ctx context.Context, i int) error {
+			// The spare of this team is ready again, and the conversation before has ended.
+			ready := func(s status) bool {
+				return len(s.Processes) == 1 && s.Processes[0].SessionID == "" && s.Processes[0].State == "idle"
+			}
+			if err := server.until(ctx, "spare", ready); err != nil {
+				return err
+			}
+			text, id := question("spare", i)
+			took, err := server.ask(ctx, "spare", id, text)
+			b.addTime("http spare", took)
+			if err != nil {
+				return err
+			}
+			return server.until(ctx, "spare", ready)
+		},
+	)
+}
+
+// rest starts servers on folders of their own, and looks at what one costs that does nothing.
+func (b *bench) rest(ctx context.Context) error {
+	for i := range b.starts {
+		home := fmt.Sprintf("start-%d", i)
+		for _, what := range []string{"start fresh", "start again"} { // the second time the folder is there
+			server, err := b.startIris(ctx, home, false)
+			if err != nil {
+				return err
+			}
+			b.addTime(what, server.ready)
+			if i > 0 || what == "start fresh" {
+				if err := server.stop(); err != nil {
+					return err
+				}
+				continue
+			}
+			before, err := server.cpu()
+			if err != nil {
+				return err
+			}
+			const rest = 5 * time.Second
+			select {
+			case <-ctx.Done():
+			case <-time.After(rest):
+			}
+			after, err := server.cpu()
+			if err != nil {
+				return err
+			}
+			rss, err := server.rss()
+			if err != nil {
+				return err
+			}
+			b.add("memory idle", rss)
+			b.add("cpu idle", 100*(after-before).Seconds()/rest.Seconds())
+			if err := server.stop(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
