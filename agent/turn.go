@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -178,11 +179,11 @@ func (a *Agent) ended(raw json.RawMessage) {
 	}
 	r.answer.abandon()
 	out.Text = r.answer.message()
-	if out.Text == "" {
+	if out.Text == "" { // a local command prints no more than its result (clear)
 		out.Text = res.Result
-	}
-	if r.answer.truth.Len() == 0 && out.Text != "" {
-		t.emit(iris.Event{Kind: iris.EventChunk, Text: out.Text})
+		if !strings.HasSuffix(r.answer.truth.String(), out.Text) {
+			r.answer.block("result", "", out.Text)
+		}
 	}
 	a.finish(out, nil)
 }
