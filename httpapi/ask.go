@@ -79,7 +79,7 @@ func (s *Server) await(ctx context.Context, req *request, m iris.Message, patien
 		err = outcome(final)
 	}
 	if err != nil {
-		return iris.Message{}, about(m.ID, err, ctx)
+		return iris.Message{}, about(ctx, m.ID, err)
 	}
 	return final, nil
 }
@@ -112,12 +112,9 @@ func outcome(m iris.Message) error {
 }
 
 // about adds the message's id to an error's details, in a copy: the error may be shared.
-func about(id string, err error, ctx context.Context) error {
-	if ctx.Err() != nil && iris.CodeOf(err) == iris.CodeInternal {
-		if left(ctx) {
-			return err
-		}
-		err = context.Cause(ctx)
+func about(ctx context.Context, id string, err error) error {
+	if err = cause(ctx, err); left(ctx, err) {
+		return err
 	}
 	e := *iris.AsError(err)
 	e.Details = maps.Clone(e.Details)

@@ -57,7 +57,7 @@ func (s *Server) execute(ctx context.Context, req *request, in *executeIn) (*exe
 	}
 	position, completion, err := s.dispatcher.Estimate(context.WithoutCancel(ctx), m)
 	if err != nil {
-		return nil, about(m.ID, err, ctx)
+		return nil, about(ctx, m.ID, err)
 	}
 	if m.Status == iris.StatusQueued {
 		position = max(position, 1) // it was the first in line, and has been taken since

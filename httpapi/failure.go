@@ -67,13 +67,10 @@ func (req *request) failure(ctx context.Context, err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
-	if ctx.Err() != nil && iris.CodeOf(err) == iris.CodeInternal {
-		if left(ctx) {
-			f := req.newFailure(iris.Errorf(iris.CodeCancelled, "the client went away"))
-			f.status = statusLeft
-			return f
-		}
-		err = context.Cause(ctx)
+	if err = cause(ctx, err); left(ctx, err) {
+		f := req.newFailure(iris.Errorf(iris.CodeCancelled, "the client went away"))
+		f.status = statusLeft
+		return f
 	}
 	return req.newFailure(iris.AsError(err))
 }
@@ -90,9 +87,7 @@ func (req *request) newFailure(e *iris.Error) *failure {
 	if e.Code == iris.CodeUnauthorized { // this one code has several short names, see Auth
 		f.Name, _, _ = strings.Cut(e.Message, ":")
 	}
-	if e.Err != nil && req.err == nil {
-		req.err = e.Err
-	}
+	req.code, req.err = e.Code, e.Err
 	return f
 }
 

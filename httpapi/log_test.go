@@ -38,15 +38,15 @@ func TestLog(t *testing.T) {
 			w := f.do(tt.call)
 			f.running.Wait()
 			var line struct {
-				Level, Msg, Route, Key, RequestID, Err string
-				Status                                 int
-				Took                                   *int64
+				Level, Msg, Route, Key, RequestID, Code, Err string
+				Status                                       int
+				Took                                         *int64
 			}
 			if err := json.Unmarshal([]byte(f.logged.String()), &line); err != nil {
 				t.Fatalf("not one line: %v: %s", err, f.logged)
 			}
 			if line.Msg != "request" || line.Level != tt.level || line.Route != tt.route || line.Key != tt.key ||
-				line.RequestID != "mine" || line.Status != w.Code || line.Took == nil {
+				line.RequestID != "mine" || line.Status != w.Code || line.Took == nil || (line.Code != "") != (w.Code >= 400) {
 				t.Errorf("got %s", f.logged)
 			}
 			if strings.Contains(f.logged.String(), "SECRET") && tt.call.method == "" {

@@ -24,7 +24,8 @@ type request struct {
 	caller     iris.Caller // zero on an open route
 	credential string
 
-	err error // what went wrong inside, for the log
+	code iris.Code // of the failure that was answered, for the log
+	err  error     // its cause, likewise
 }
 
 type requestKey struct{}
@@ -53,12 +54,13 @@ func (s *Server) outer(g *gin.Context) {
 			if p == http.ErrAbortHandler {
 				panic(p)
 			}
-			req.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err := fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 			if g.Writer.Written() {
+				req.code, req.err = iris.CodeInternal, err
 				s.record(g, req)
 				panic(http.ErrAbortHandler) // the answer is cut off where it is
 			}
-			s.fail(g, req.err)
+			s.fail(g, err)
 		}
 		s.record(g, req)
 	}()
@@ -69,8 +71,10 @@ func (s *Server) outer(g *gin.Context) {
 func (s *Server) record(g *gin.Context, req *request) {
 	level, status := slog.LevelInfo, g.Writer.Status()
 	switch {
-	case status >= http.StatusInternalServerError:
+	case req.code == iris.CodeInternal:
 		level = slog.LevelError
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelWarn
 	case req.route != nil && req.route.open:
 		level = slog.LevelDebug
 	}
@@ -83,6 +87,9 @@ func (s *Server) record(g *gin.Context, req *request) {
 	}
 	if req.caller.Kind == iris.CallerKey {
 		attrs = append(attrs, slog.String("key", req.caller.Name))
+	}
+	if req.code != "" {
+		attrs = append(attrs, slog.String("code", string(req.code)))
 	}
 	if req.err != nil {
 		attrs = append(attrs, slog.Any("err", req.err))
@@ -119,5 +126,15 @@ func requestID(given string) string {
 	return given
 }
 
-// left reports whether the client has gone away, and not the server or the caller's patience.
-func left(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }
+// cause is why something failed: if the request's context is over, the reason of that.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil && iris.CodeOf(err) == iris.CodeInternal {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// left reports whether the cause is that the client has gone away.
+func left(ctx context.Context, cause error) bool {
+	return ctx.Err() != nil && errors.Is(cause, context.Canceled)
+}

@@ -179,7 +179,9 @@ func (s *Server) follow(req *request, messageID string, after int64) *streamOut 
 		header.Set("Content-Type", "text/event-stream")
 		header.Set("X-Accel-Buffering", "no") // nginx would gather the events
 		g.Status(http.StatusOK)
-		req.err = f.run(g.Request.Context(), messageID, after)
+		if err := f.run(g.Request.Context(), messageID, after); err != nil {
+			req.code, req.err = iris.CodeInternal, err
+		}
 	}}
 }
 
