@@ -1,0 +1,48 @@
+# make demo   asks a real Claude Code team over HTTP and over MCP, on a scripted model
+# make test   sets up and passes every test
+# make check  what a change must pass before it is committed
+# make bench  measures Iris beside the bare CLI
+export GOTOOLCHAIN := local
+SHELL := /bin/bash
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+MODULES := . sdk/go
+
+.PHONY: build demo test check fmt vet unit e2e claude bench clean
+
+build:
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/iris-mcp ./cmd/iris-mcp
+
+# The person's own claude, else the pinned one, fetched into .cache.
+demo: build
+	@claude=$$(command -v claude || scripts/fetch-claude.sh default) && bin/iris-mcp demo --claude "$$claude"
+
+# The pinned versions of the CLI, fetched once into .cache.
+claude:
+	@scripts/fetch-claude.sh
+
+test: fmt vet unit e2e
+
+check: fmt vet
+	go tool staticcheck ./...
+	scripts/vulncheck.sh
+	$(MAKE) unit
+
+fmt:
+	@wrong=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$wrong" ] || { echo "gofmt would change: $$wrong"; exit 1; }
+
+vet:
+	@for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
+	go vet -tags e2e ./e2e/...
+
+unit:
+	@for m in $(MODULES); do (cd $$m && go test -race -timeout 10m ./...) || exit 1; done
+
+e2e: claude build
+	scripts/no-network.sh go test -race -tags e2e -timeout 15m ./e2e/...
+
+bench: claude build
+	go run ./bench
+
+clean:
+	rm -rf bin .cache
