@@ -122,6 +122,26 @@ func TestNoHashIsNobodysKey(t *testing.T) {
 	}
 }
 
+// careless is a store that finds the same key for every hash.
+type careless struct{ key iris.Key }
+
+func (c careless) KeyByHash(context.Context, string) (iris.Key, bool, error) { return c.key, true, nil }
+
+func TestAKeyIsComparedWhateverTheStoreFinds(t *testing.T) {
+	key, hash := auth.NewKey()
+	a := auth.New(auth.Config{
+		Store:    careless{iris.Key{Name: "a", Hash: hash}},
+		Keys:     func() []iris.Key { return nil },
+		Standing: func() bool { return false },
+	})
+	if who, err := a.Caller(t.Context(), key); err != nil || who.Name != "a" {
+		t.Errorf("its own key: %+v, %v", who, err)
+	}
+	if who, err := a.Caller(t.Context(), key+"x"); iris.CodeOf(err) != iris.CodeUnauthorized {
+		t.Errorf("another key: %+v, %v", who, err)
+	}
+}
+
 func TestAStoreThatFailsIsNoRefusal(t *testing.T) {
 	broken := errors.New("disk full")
 	a := auth.New(auth.Config{

@@ -11,27 +11,32 @@ import (
 )
 
 func TestTheLocalKeyIsMadeOnce(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
-	keys := make([]string, 20)
-	var starters sync.WaitGroup
-	for i := range keys {
-		starters.Go(func() {
-			key, err := auth.LocalKey(dir)
-			if err != nil {
-				t.Error(err)
-			}
-			keys[i] = key
-		})
-	}
-	starters.Wait()
-	for _, key := range keys {
-		if key != keys[0] || len(key) < 48 {
-			t.Fatalf("%q beside %q", key, keys[0])
+	for range 50 { // starters seldom meet at the very same instant
+		dir := filepath.Join(t.TempDir(), "data")
+		keys := make([]string, 8)
+		start := make(chan struct{})
+		var starters sync.WaitGroup
+		for i := range keys {
+			starters.Go(func() {
+				<-start
+				key, err := auth.LocalKey(dir)
+				if err != nil {
+					t.Error(err)
+				}
+				keys[i] = key
+			})
 		}
-	}
-	for path, mode := range map[string]os.FileMode{dir: 0o700 | os.ModeDir, filepath.Join(dir, "local.key"): 0o600} {
-		if info, err := os.Stat(path); err != nil || info.Mode() != mode {
-			t.Errorf("%s has mode %v, want %v", path, info.Mode(), mode)
+		close(start)
+		starters.Wait()
+		for _, key := range keys {
+			if key != keys[0] || len(key) < 48 {
+				t.Fatalf("%q beside %q", key, keys[0])
+			}
+		}
+		for path, mode := range map[string]os.FileMode{dir: 0o700 | os.ModeDir, filepath.Join(dir, "local.key"): 0o600} {
+			if info, err := os.Stat(path); err != nil || info.Mode() != mode {
+				t.Errorf("%s has mode %v, want %v", path, info.Mode(), mode)
+			}
 		}
 	}
 }

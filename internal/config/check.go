@@ -122,12 +122,11 @@ func (r *reader) webhooks(w *Webhooks) {
 func (r *reader) absolute(key, text string) string {
 	switch {
 	case text == "~" || strings.HasPrefix(text, "~/"):
-		home, err := os.UserHomeDir()
+		path, err := absolute(text)
 		if err != nil {
-			r.wrong(key, "the home folder is not known (%s); write the path in full", err)
-			return text
+			r.wrong(key, "%s; write the path in full", err)
 		}
-		return filepath.Join(home, text[1:])
+		return path
 	case strings.HasPrefix(text, "~"):
 		r.wrong(key, "%q: only ~ and ~/… are known; write the path in full, or ./%s for a folder of that name", text, text)
 		return text

@@ -34,6 +34,9 @@ func TestFind(t *testing.T) {
 	find("the data folder's comes before the working folder's", "", true, inHome)
 	t.Setenv("IRIS_CONFIG_PATH", "env.yaml")
 	find("the environment comes before the data folder", "", true, filepath.Join(here, "env.yaml"))
+	t.Setenv("HOME", "/home/me")
+	t.Setenv("IRIS_CONFIG_PATH", "~/env.yaml")
+	find("no shell expanded the environment", "", true, "/home/me/env.yaml")
 	find("the flag comes before all", "flag.yaml", false, filepath.Join(here, "flag.yaml"))
 }
 
@@ -43,6 +46,7 @@ func TestHomeIsAbsolute(t *testing.T) {
 	for _, tt := range []struct{ name, iris, home, want string }{
 		{"named", "/srv/iris", "/root", "/srv/iris"},
 		{"named by a relative path", "data", "/root", here + "/data"},
+		{"named by way of the home folder", "~/iris data", "/home/me", "/home/me/iris data"},
 		{"not named", "", "/home/me", "/home/me/.iris"},
 	} {
 		t.Setenv("IRIS_HOME", tt.iris)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -21,14 +23,25 @@ const maxFile = 4 << 20
 
 // Home is the data folder: $IRIS_HOME, else ~/.iris; absolute. It need not exist.
 func Home() (string, error) {
-	if dir := os.Getenv("IRIS_HOME"); dir != "" {
-		return filepath.Abs(dir)
-	}
-	home, err := os.UserHomeDir()
+	dir := cmp.Or(os.Getenv("IRIS_HOME"), "~/.iris")
+	home, err := absolute(dir)
 	if err != nil {
-		return "", fmt.Errorf("find the data folder: %w; set IRIS_HOME", err)
+		return "", fmt.Errorf("find the data folder %s: %w; set IRIS_HOME to a full path", dir, err)
 	}
-	return filepath.Abs(filepath.Join(home, ".iris"))
+	return home, nil
+}
+
+// absolute makes a path from outside the file absolute. A ~ is the home folder there too: no
+// shell stands between Iris and the environment that an MCP client is configured to give.
+func absolute(path string) (string, error) {
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/') {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("the home folder is not known: %w", err)
+		}
+		return filepath.Join(home, rest), nil
+	}
+	return filepath.Abs(path)
 }
 
 // Find gives the absolute path of the configuration: the --config flag, else
@@ -39,10 +52,10 @@ func Home() (string, error) {
 // AddTeam makes.
 func Find(flag string, terminal bool) (string, error) {
 	if flag != "" {
-		return filepath.Abs(flag)
+		return absolute(flag)
 	}
 	if file := os.Getenv("IRIS_CONFIG_PATH"); file != "" {
-		return filepath.Abs(file)
+		return absolute(file)
 	}
 	home, err := Home()
 	if err != nil {

@@ -1,8 +1,10 @@
 package config_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,7 +160,13 @@ func TestNoMessageShowsASecret(t *testing.T) {
 		}
 	}
 	c := load(t, "api: {auth: {jwt: {secret: "+strings.Repeat(secret, 3)+"}, keys: [{name: a, key: iris_sk_"+secret+", scopes: ['*']}]}}")
-	if all := fmt.Sprintf("%v %+v %#v %q", *c, *c, *c, c.Warnings); strings.Contains(all, secret) {
-		t.Errorf("the configuration prints as %s", all)
+	all := new(strings.Builder)
+	fmt.Fprintf(all, "%v %+v %#v %q\n", c.API, c.API, c.API, c.Warnings)
+	slog.New(slog.NewTextHandler(all, nil)).Info("api", "api", c.API, "secret", c.API.Auth.JWT.Secret)
+	if err := json.NewEncoder(all).Encode(c); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(all.String(), secret) || strings.Count(all.String(), "[secret]") != 6 {
+		t.Errorf("the configuration is shown as %s", all)
 	}
 }

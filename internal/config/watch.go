@@ -50,12 +50,18 @@ func (l *Live) Watch(ctx context.Context, log *slog.Logger, onChange func(*Confi
 		select {
 		case <-ctx.Done():
 			return
-		case e := <-events:
-			if e.Name == w.file || e.Name == w.target {
+		case e, ok := <-events:
+			if !ok {
+				events = nil
+			} else if e.Name == w.file || e.Name == w.target {
 				settled = time.After(settle)
 			}
-		case err := <-errs:
-			log.Debug("an edit of the configuration may be seen late", "error", err)
+		case err, ok := <-errs:
+			if !ok {
+				errs = nil
+			} else {
+				log.Debug("an edit of the configuration may be seen late", "error", err)
+			}
 		case <-ticks.C:
 			if settled == nil && w.look() != w.stamp {
 				settled = time.After(settle)
@@ -141,7 +147,7 @@ func (w *watch) read() {
 	w.live.Set(is)
 	w.log.Info("the configuration changed", "file", w.file, "teams", names(is))
 	for _, warning := range is.Warnings {
-		w.log.Warn(warning)
+		w.log.Warn("configuration", "warning", warning)
 	}
 	for _, key := range laterOnly(was, is) {
 		w.log.Warn("this change takes effect at the next start", "key", key)
