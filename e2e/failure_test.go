@@ -45,7 +45,7 @@ func TestWhatTheCLIGetsOver(t *testing.T) {
 	}{
 		{"a limit that passes", "[[fail 429 times=1 retry-after=1]][[say Here.]]", "Here."},
 		{"an overload that passes", "[[fail 529 times=1]][[say Here.]]", "Here."},
-		{"a stream that is cut", "[[say One two ]][[pace 20ms]][[cut]][[say three four.]]", "One two three four."},
+		{"a stream that is cut", "[[say One two ]][[wait 300ms]][[cut]][[say three four.]]", "One two three four."},
 		{"an answer that is cut by max_tokens", "[[say The first half, ]][[stop max_tokens]][[say the second half.]]", "The first half, the second half."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestWhatTheCLIGetsOver(t *testing.T) {
 
 func TestACutStreamIsTakenBack(t *testing.T) {
 	everyCLI(t, func(t *testing.T, r *rig) {
-		o := r.fresh().says("[[say Try {try}: one ]][[cut]][[say two.]]", "Try 2: one two.")
+		o := r.fresh().says("[[say Try {try}: one ]][[wait 300ms]][[cut]][[say two.]]", "Try 2: one two.")
 		if o.shown() != o.Text || len(o.of(iris.EventRestart)) != 1 {
 			t.Errorf("events %+v", o.Events)
 		}
