@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -24,9 +23,6 @@ import (
 func apiKeyCmd() *cobra.Command {
 	return group("api-key", "Make, list and revoke API keys", apiKeyCreateCmd(), apiKeyListCmd(), apiKeyRevokeCmd())
 }
-
-// keyName is the form of a new key's name.
-var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@/-]{0,63}$`)
 
 func apiKeyCreateCmd() *cobra.Command {
 	var o struct {
@@ -88,8 +84,8 @@ teams:delete and processes:manage are for what the API cannot do yet.`,
 
 // newKey is the key that the flags describe, without its secret.
 func newKey(name, scopes, expires string, now time.Time) (iris.Key, error) {
-	if !keyName.MatchString(name) {
-		return iris.Key{}, usage("name the key after what it is for: --name ci-cd-pipeline (letters, digits and . _ @ / -, at most 64)")
+	if !iris.KeyName.MatchString(name) {
+		return iris.Key{}, usage("name the key after what it is for: --name ci-cd-pipeline (at most 128 visible characters, no colon)")
 	}
 	key := iris.Key{Name: name, CreatedAt: now}
 	var err error

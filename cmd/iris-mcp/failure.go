@@ -66,7 +66,7 @@ func explain(err error) (code int, text string) {
 		return f.code, f.Error()
 	}
 	if e, ok := errors.AsType[*sdk.Error](err); ok {
-		return exitCode(iris.Code(e.Code)), e.Message + advice(e)
+		return exitCode(iris.Code(e.Code)), say(e)
 	}
 	if e, ok := errors.AsType[*iris.Error](err); ok {
 		return exitCode(e.Code), e.Message
@@ -112,28 +112,25 @@ func exitCode(code iris.Code) int {
 	return exitFailed
 }
 
-// advice is what the server cannot know to say: what to do about it at this command line.
-func advice(e *sdk.Error) string {
+// say is what the server said, and what it cannot know: what to do about it at this command
+// line.
+func say(e *sdk.Error) string {
 	switch e.Code {
 	case sdk.CodeUnauthorized:
 		if os.Getenv("IRIS_API_KEY") != "" {
-			return "; the key is the one in IRIS_API_KEY"
+			return e.Name + `; the key is the one in IRIS_API_KEY ("iris-mcp api-key create" makes one)`
 		}
-		return `; name a key with IRIS_API_KEY or --key-file ("iris-mcp api-key create" makes one)`
-	case sdk.CodeForbidden:
-		if len(e.Required) > 0 {
-			return "; the key needs " + strings.Join(e.Required, ", ")
-		}
+		return e.Name + `; name a key with IRIS_API_KEY or --key-file ("iris-mcp api-key create" makes one)`
 	case sdk.CodeRateLimited, sdk.CodeQueueFull, sdk.CodeShuttingDown:
 		if e.RetryAfter > 0 {
-			return fmt.Sprintf("; try again in %.0f s", math.Ceil(e.RetryAfter.Seconds()))
+			return fmt.Sprintf("%s; try again in %.0f s", e.Message, math.Ceil(e.RetryAfter.Seconds()))
 		}
 	case sdk.CodeTimeout:
 		if id := e.MessageID(); id != "" {
-			return "; " + laterAdvice(id)
+			return e.Message + "; " + laterAdvice(id)
 		}
 	}
-	return ""
+	return e.Message
 }
 
 // laterAdvice says how to come by an answer for which nobody waits any more.

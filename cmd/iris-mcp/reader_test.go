@@ -113,7 +113,8 @@ func TestHowAWaitEnds(t *testing.T) {
 		{"the team failed", nil, &sdk.Error{Code: sdk.CodeProcess, Message: "it died"}, true, true, 1, "it died"},
 		{"somebody cancelled it", nil, &sdk.Error{Code: sdk.CodeCancelled, Message: "cancelled"}, true, true, 1, "cancelled"},
 		{"the team is unknown", nil, &sdk.Error{Code: sdk.CodeTeamNotFound, Message: "no team"}, false, true, 4, "no team"},
-		{"the key may not", nil, &sdk.Error{Code: sdk.CodeForbidden, Message: "no", Required: []string{"teams:read"}}, false, true, 3, "no; the key needs teams:read"},
+		{"the key may not", nil, &sdk.Error{Code: sdk.CodeForbidden, Message: "no"}, false, true, 3, "no"},
+		{"the key is wrong", nil, &sdk.Error{Code: sdk.CodeUnauthorized, Name: "Invalid API key", Message: "m"}, false, true, 3, `Invalid API key; name a key with IRIS_API_KEY or --key-file ("iris-mcp api-key create" makes one)`},
 		{"there were too many", nil, &sdk.Error{Code: sdk.CodeRateLimited, Message: "slow", RetryAfter: 1500e6}, false, true, 5, "slow; try again in 2 s"},
 	}
 	for _, tt := range tests {

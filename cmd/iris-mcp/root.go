@@ -24,13 +24,16 @@ func run(ctx context.Context, args []string) int {
 
 // rootCmd is iris-mcp with all its subcommands.
 func rootCmd() *cobra.Command {
+	serve := serveCmd()
 	root := &cobra.Command{
 		Use:   "iris-mcp",
 		Short: "Ask a Claude Code team in another project",
 		Long: `Iris runs a real Claude Code in each of your projects (a "team") and lets others ask it:
-another Claude Code over MCP, programs over HTTP, and you with "iris-mcp ask".`,
+another Claude Code over MCP, programs over HTTP, and you with "iris-mcp ask".
+
+Without a subcommand iris-mcp serves, as "iris-mcp serve" does.`,
 		Args:              onlySubcommands,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:              serve.RunE,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
@@ -40,10 +43,12 @@ another Claude Code over MCP, programs over HTTP, and you with "iris-mcp ask".`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf(`%w; "%s --help" shows the flags`, err, cmd.CommandPath())
 	})
+	root.Flags().AddFlagSet(serve.Flags())
 	root.AddCommand(
+		serve,
 		askCmd(), executeCmd(), statusCmd(), historyCmd(), cancelCmd(),
 		teamCmd(), apiKeyCmd(), configCmd(),
-		doctorCmd(), versionCmd(),
+		doctorCmd(), demoCmd(), versionCmd(),
 	)
 	return root
 }

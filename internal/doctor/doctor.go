@@ -41,7 +41,7 @@ type Doctor struct {
 	Teams      []iris.Team
 	ClaudePath string // of teams that name none
 	Address    string // host:port to listen on; empty when the HTTP side is off
-	Socket     string // where the owner of the data folder listens
+	Socket     string // where the owner of the data folder would listen first
 	Running    string // the base URL that a server has left in the data folder, or empty
 
 	// Run runs a command to its end.

@@ -111,6 +111,8 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			"fail|data folder|"},
 		{"the data folder is not there yet", func(_ *testing.T, d *doctor.Doctor) { d.Home = filepath.Join(d.Home, "a", "b") },
 			"will be made at the first start"},
+		{"the data folder is deep", func(_ *testing.T, d *doctor.Doctor) { d.Socket = strings.Repeat("x", 120) },
+			"which will lie in the temporary folder"},
 		{"another program holds the port", func(_ *testing.T, d *doctor.Doctor) { d.Address = address(foreign) },
 			"fail|port|another program holds"},
 		{"another Iris holds the port", func(_ *testing.T, d *doctor.Doctor) { d.Address = address(other) },

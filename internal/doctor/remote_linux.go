@@ -6,9 +6,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxSocket is how many bytes the path of a Unix socket may have (unix(7): 108 with the NUL).
-const maxSocket = 107
-
 // remote reports whether the folder lies on another machine's disk (statfs(2)).
 func remote(dir string) bool {
 	var fs unix.Statfs_t
