@@ -174,6 +174,10 @@ func TestReturn(t *testing.T) {
 		if err := db.Return(t.Context(), j, time.Time{}); !errors.Is(err, iris.ErrFinal) {
 			t.Errorf("a second return gave %v, want ErrFinal", err)
 		}
+		done, last := completed(m, 2)
+		if err := db.Finish(t.Context(), done, j.Attempt, last); !errors.Is(err, iris.ErrFinal) {
+			t.Errorf("an end under the attempt that was returned gave %v, want ErrFinal", err)
+		}
 		again := mustClaim(t, db, m) // in its old place
 		if again.Attempt != 2 {
 			t.Errorf("attempt %d, want 2", again.Attempt)
@@ -224,6 +228,12 @@ func TestNextRun(t *testing.T) {
 		if got := next(); got != "none" {
 			t.Errorf("with a job that is due, the next run is %s", got)
 		}
+		if err := db.Return(t.Context(), mustClaim(t, db, m), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if got := next(); got != "none" {
+			t.Errorf("with a job that was returned to run at once, the next run is %s", got)
+		}
 		if err := db.Return(t.Context(), mustClaim(t, db, m), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
@@ -272,8 +282,9 @@ func TestLostAreTheRunningJobsOfTheLastOwner(t *testing.T) {
 
 func TestPositionAndBacklog(t *testing.T) {
 	db, _ := open(t)
-	one := accept(t, db, ask("api", local))
-	two := accept(t, db, ask("api", local))
+	now := time.Now()
+	one := accept(t, db, ask("api", local, at(now)))
+	two := accept(t, db, ask("api", local, at(now)))
 	urgent := accept(t, db, ask("api", ci, with(iris.PriorityHigh)))
 	other := accept(t, db, ask("web", local))
 	check := func(backlog iris.Backlog, positions map[string]int) {

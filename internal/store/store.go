@@ -50,8 +50,8 @@ type DB struct {
 }
 
 // Open opens the record in the file at path and makes or migrates it where need be. The folder
-// must exist. Nobody but the file's owner can read it. Only one process may have it open: the
-// data folder's lock sees to that.
+// must exist. Nobody but the file's owner can read it. Another process may have it open too, as
+// the commands about keys do beside a running server: their writes wait for each other.
 func Open(ctx context.Context, path string) (*DB, error) {
 	if err := touch(path); err != nil {
 		return nil, err
@@ -145,18 +145,25 @@ func (db *DB) migrate(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("migrate database: %w", err)
 	}
-	has, err := m.GetDBVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("migrate database: %w", err)
-	}
 	sources := m.ListSources()
-	if knows := sources[len(sources)-1].Version; has > knows {
-		return fmt.Errorf("%s was made by a newer Iris (form %d, this one knows %d): install that version or a later one, or name another data folder with IRIS_HOME", path, has, knows)
+	knows := sources[len(sources)-1].Version
+	for before := int64(-1); ; {
+		has, err := m.GetDBVersion(ctx)
+		if err != nil {
+			return fmt.Errorf("migrate database: %w", err)
+		}
+		if has > knows {
+			return fmt.Errorf("%s was made by a newer Iris (form %d, this one knows %d): install that version or a later one, or name another data folder with IRIS_HOME", path, has, knows)
+		}
+		_, err = m.Up(ctx)
+		if err == nil {
+			return nil
+		}
+		if has == before {
+			return fmt.Errorf("migrate database %s: %w", path, err)
+		}
+		before = has // another process may have been quicker: what is left now?
 	}
-	if _, err := m.Up(ctx); err != nil {
-		return fmt.Errorf("migrate database %s: %w", path, err)
-	}
-	return nil
 }
 
 // prepare compiles the statements of the hot path once.

@@ -2,15 +2,15 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"database/sql"
 
 	"github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/internal/store"
@@ -109,8 +109,12 @@ func finish(t testing.TB, db *store.DB, m iris.Message, attempt int) {
 	}
 }
 
-func TestOpenMakesAFileForItsOwnerOnly(t *testing.T) {
-	db, path := open(t)
+func TestTheFileIsForItsOwnerOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "iris.db")
+	if err := os.WriteFile(path, nil, 0o644); err != nil { // even if somebody made it for all
+		t.Fatal(err)
+	}
+	db := reopen(t, path)
 	if err := db.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +144,34 @@ func TestOpenTakesAnyPath(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+func TestSeveralMayOpenTheSameNewFileAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "iris.db")
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			db, err := store.Open(t.Context(), path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer db.Close()
+			for range 20 {
+				if _, _, err := db.Accept(t.Context(), ask("api", local), false, ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	db := reopen(t, path)
+	if b, err := db.Backlog(t.Context(), "api"); err != nil || b.Waiting != 6*20 {
+		t.Errorf("backlog %+v (%v), want 120 waiting", b, err)
+	}
+	if n, err := db.SessionCount(t.Context(), "api"); err != nil || n != 1 {
+		t.Errorf("%d sessions (%v), want 1", n, err)
 	}
 }
 
