@@ -129,6 +129,11 @@ type Key struct {
 	RevokedAt time.Time // zero: valid
 }
 
+// Valid reports whether the key is neither revoked nor expired now.
+func (k Key) Valid() bool {
+	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || time.Now().Before(k.ExpiresAt))
+}
+
 // Caller is who uses the key.
 func (k Key) Caller() Caller {
 	return Caller{Kind: CallerKey, Name: k.Name, Scopes: k.Scopes, Teams: k.Teams, Standing: k.Standing}

@@ -61,8 +61,14 @@ type Pool interface {
 // Queue is told that a job waits; *queue.Queue is one.
 type Queue interface{ Wake() }
 
+// Config is what the dispatcher is told once; the function is asked anew each time.
+type Config struct {
+	MaxAttempts func() int // of a task that says nothing about it
+}
+
 // Dispatcher is safe for concurrent use.
 type Dispatcher struct {
+	cfg    Config
 	teams  Teams
 	store  Store
 	bus    Bus
@@ -80,9 +86,9 @@ type Dispatcher struct {
 var errCancelled = iris.Errorf(iris.CodeCancelled, "the message was cancelled")
 
 // New fits a dispatcher together.
-func New(teams Teams, store Store, bus Bus, pool Pool, queue Queue, log *slog.Logger) *Dispatcher {
+func New(cfg Config, teams Teams, store Store, bus Bus, pool Pool, queue Queue, log *slog.Logger) *Dispatcher {
 	return &Dispatcher{
-		teams: teams, store: store, bus: bus, pool: pool, queue: queue, log: log,
+		cfg: cfg, teams: teams, store: store, bus: bus, pool: pool, queue: queue, log: log,
 		running: map[string]context.CancelCauseFunc{},
 		cancels: map[string]error{},
 	}

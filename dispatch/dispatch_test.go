@@ -44,7 +44,7 @@ func open(t *testing.T, dir string, begin bool) *office {
 			return queue.Limits{Jobs: 10, Team: func(string) (int, int) { return 4, 1 }}
 		},
 	}, db, log)
-	d := dispatch.New(teams{}, db, b, &actor{}, q, log)
+	d := dispatch.New(dispatch.Config{MaxAttempts: func() int { return 3 }}, teams{}, db, b, &actor{}, q, log)
 	q.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, reasons) })
 	if err := d.Recover(t.Context()); err != nil {
 		t.Fatal(err)

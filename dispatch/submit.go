@@ -17,7 +17,6 @@ const (
 	maxSessionName = 128            // characters
 	maxTimeout     = 24 * time.Hour // of a turn
 	maxAttempts    = 100            // of a task
-	defaultTries   = 3              // of a task
 	recentTurns    = 20             // that an estimate goes by
 )
 
@@ -46,7 +45,7 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 		m.Priority = iris.PriorityNormal
 	}
 	if m.MaxAttempts == 0 {
-		m.MaxAttempts = defaultTries
+		m.MaxAttempts = d.cfg.MaxAttempts()
 	}
 	if strings.HasPrefix(a.SessionID, iris.SessionPrefix) {
 		m.SessionID = a.SessionID

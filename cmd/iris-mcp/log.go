@@ -31,7 +31,7 @@ func openLog(home string, stderr io.Writer) (*slog.Logger, func() error, error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the log: %w; check that the data folder can be written, or name another with IRIS_HOME", err)
 	}
-	kept := slog.NewJSONHandler(file, &slog.HandlerOptions{Level: &level})
+	kept := slog.NewJSONHandler(file, jsonLog)
 	return slog.New(slog.NewMultiHandler(shownLog(stderr), kept)), file.Close, nil
 }
 
@@ -40,5 +40,13 @@ func shownLog(stderr io.Writer) slog.Handler {
 	if isTerminal(stderr) {
 		return tint.NewHandler(stderr, &tint.Options{Level: &level, TimeFormat: "15:04:05.000"})
 	}
-	return slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: &level})
+	return slog.NewJSONHandler(stderr, jsonLog)
 }
+
+// jsonLog writes durations as milliseconds, as everywhere on the wire.
+var jsonLog = &slog.HandlerOptions{Level: &level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(float64(a.Value.Duration().Microseconds()) / 1000)
+	}
+	return a
+}}

@@ -15,7 +15,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -205,7 +207,9 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		Grace:  cfg.Settings.ShutdownGrace,
 		Limits: func() queue.Limits { return limits(live) },
 	}, db, log)
-	d := dispatch.New(live, db, events, processes, jobs, log)
+	d := dispatch.New(dispatch.Config{
+		MaxAttempts: func() int { return live.Get().Queue.MaxAttempts },
+	}, live, db, events, processes, jobs, log)
 	why := dispatch.Reasons{Shutdown: queue.ErrShutdown, LeaseLost: queue.ErrLeaseLost}
 	jobs.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, why) })
 	if err := d.Recover(ctx); err != nil {
@@ -263,9 +267,11 @@ func (s server) serve(ctx context.Context, p parts) error {
 	}
 	if p.ln != nil {
 		http := httpapi.New(httpapi.Config{
-			Version:      version,
-			MaxBodyBytes: func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
+			Version:       version,
+			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
+			ShutdownGrace: 2 * time.Second, // the jobs' grace is over by then
 		}, p.d, p.db, p.keys, p.log)
+		defer context.AfterFunc(taking, http.Drain)()
 		part(func() error { return http.Serve(serving, p.ln) })
 		if s.ready != nil {
 			s.ready(baseURL(p.ln.Addr()))
@@ -298,7 +304,7 @@ func (s server) listen(ctx context.Context, cfg *config.Config, db *store.DB) (n
 	if err != nil {
 		return nil, err
 	}
-	if err := cfg.CheckBind(len(stored) > 0); err != nil {
+	if err := cfg.CheckBind(slices.ContainsFunc(stored, iris.Key.Valid)); err != nil {
 		return nil, err
 	}
 	ln, err := net.Listen("tcp", cfg.API.Address())

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -243,11 +244,8 @@ func (c *Config) CheckBind(hasStoreKeys bool) error {
 	if !c.API.Enabled || hasStoreKeys || loopback(c.API.Host) {
 		return nil
 	}
-	now := time.Now()
-	for _, k := range c.Keys {
-		if k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt) {
-			return nil
-		}
+	if slices.ContainsFunc(c.Keys, iris.Key.Valid) {
+		return nil
 	}
 	return fmt.Errorf("api.host is %q, which other machines can reach, but there is no API key: make one with `iris-mcp api-key create --name NAME --scope \"*\"`, or remove api.host", c.API.Host)
 }

@@ -17,8 +17,12 @@ var notYet = []struct {
 	{"api.cors.origins", "", "this version allows no other origins"},
 	{"api.tls", "", "this version does not serve TLS; put a proxy in front of it"},
 	{"api.trustedProxies", "", "this version takes no address from a proxy"},
+	{"settings.permissionTimeout", "", "in this version nobody can be asked, so what needs leave is denied at once"},
+	{"teams.*.permissionTimeout", "", "in this version nobody can be asked, so what needs leave is denied at once"},
 	{"settings.maxDepth", "", "in this version teams do not ask each other on their own"},
 	{"teams.*.permissions", "forward", "this version treats it as ask"},
+	{"queue.backoff", "", "this version runs a failed task only once"},
+	{"queue.maxWaiting", "", "this version lets any number wait"},
 	{"queue.keep", "", "this version keeps everything"},
 	{"webhooks", "", "this version calls no webhooks"},
 }
