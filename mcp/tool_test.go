@@ -212,6 +212,28 @@ func TestProgressComesWhenThereIsNewsAndEveryTenSeconds(t *testing.T) {
 	})
 }
 
+// The client does not read until both the progress and the answer wait to be written.
+func TestProgressNeverComesAfterItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		c := connect(t, t.Context(), mcp.New(f, f, quiet(), "1"), local)
+		for range 20 {
+			c.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+			synctest.Wait() // the answer is being written
+			c.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"ask_team","arguments":{"team":"backend","question":"slow 5s"},"_meta":{"progressToken":1}}}`)
+			<-time.After(time.Minute)
+			c.line()
+			progress := 0
+			for c.reply().Method != "" {
+				progress++
+			}
+			if progress < 4 {
+				t.Fatalf("%d times progress before the answer", progress)
+			}
+		}
+	})
+}
+
 func TestWithoutATokenThereIsNoProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
