@@ -74,11 +74,13 @@ func (a tellAnswer) text() string {
 
 func (s *Server) tell(ctx context.Context, c call[tellArgs]) (tellAnswer, error) {
 	p, _ := iris.ParsePriority(string(c.Args.Priority)) // the schema has the names
+	began := time.Now().Truncate(time.Millisecond)      // as exact as a stored time may be
 	m, err := s.submit(ctx, iris.Ask{Caller: c.Who, Team: c.Args.Team, Text: c.Args.Message, Priority: p, Task: true})
 	if err != nil {
 		return tellAnswer{}, err
 	}
-	if context.Cause(ctx) == errCancelled {
+	// A task that waited already when the same one was told is an earlier call's.
+	if context.Cause(ctx) == errCancelled && !m.CreatedAt.Before(began) {
 		return tellAnswer{}, s.cancelled(ctx, m)
 	}
 	a := tellAnswer{MessageID: m.ID, JobID: m.JobID(), Team: m.Team, Status: m.Status}
