@@ -48,7 +48,7 @@ Without a subcommand iris-mcp serves, as "iris-mcp serve" does.`,
 		serve,
 		askCmd(), executeCmd(), statusCmd(), historyCmd(), cancelCmd(),
 		teamCmd(), apiKeyCmd(), configCmd(),
-		doctorCmd(), demoCmd(), versionCmd(),
+		doctorCmd(), demoCmd(), versionCmd(), guardCmd(),
 	)
 	return root
 }

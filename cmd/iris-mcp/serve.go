@@ -112,8 +112,12 @@ func (s server) run(ctx context.Context) (err error) {
 		return s.relay(ctx, "this iris-mcp was started by a team's own Claude, so it only passes calls on")
 	}
 	own, err := owner.Take(s.home)
-	if errors.Is(err, owner.ErrTaken) {
-		return s.relay(ctx, "another iris-mcp serves this data folder")
+	for errors.Is(err, owner.ErrTaken) {
+		err = s.relay(ctx, "another iris-mcp serves this data folder")
+		if !errors.Is(err, owner.ErrNoOwner) || ctx.Err() != nil {
+			return err
+		}
+		own, err = owner.Take(s.home) // it ended before it heard of the client
 	}
 	if err != nil {
 		return err
@@ -168,6 +172,9 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	defer func() { err = errors.Join(err, keeper.Close()) }()
 	if n := keeper.SweepAll(ctx); n > 0 {
 		log.Warn("ended what an earlier run had left behind", "processes", n)
+	}
+	if err := guard(keeper); err != nil {
+		log.Warn("if Iris is killed, a tool at work may live on until the next start", "error", err)
 	}
 	db, err := store.Open(ctx, storeFile(s.home))
 	if err != nil {

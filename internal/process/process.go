@@ -4,7 +4,7 @@
 // what it detached outlives even a kill of its group), so a signal to the CLI is not enough.
 // Five rules, each tried against the real thing:
 //
-//   - A child carries a mark in its environment, IRIS_MARK=<data folder>/<nonce>, which all
+//   - A child carries a mark in its environment, IRIS_MARK=<data folder>/<run>.<nonce>, which all
 //     its descendants inherit. What carries the mark can be found and ended, also by the next
 //     run of Iris.
 //   - Iris is a subreaper: orphans among its descendants become its own children.
@@ -12,13 +12,13 @@
 //     The kernel means the death of the thread that started it, so every child is started by
 //     one goroutine that is locked to its thread and lives as long as its Keeper.
 //   - When a child is over, the marked ones are looked for and killed until two looks in a row
-//     find none.
+//     find none. A guard (guard.go) does so when Iris itself is over, however it ended.
 //   - Adopted zombies are reaped one by one, and only those that nobody else waits for: a
 //     wait for any child would steal the exit codes of exec.Cmd.
 //
 // That is Linux. On macOS there is neither a subreaper nor a death signal: groups, marks and
-// sweeps work by the process table, so what Iris leaves behind when it is killed is ended at
-// its next start. Elsewhere only the process itself is ended. Neither was run by us.
+// sweeps work by the process table, so what Iris leaves behind when it is killed is ended by
+// the guard or at the next start. Elsewhere only the process itself is ended. Neither was run by us.
 //
 // Found by none of this while Iris lives: a process that was detached and has thrown away its
 // environment. It is ended when Iris ends in good order.
@@ -60,6 +60,7 @@ var errClosed = errors.New("shutting down: no process is started any more")
 // be called at once.
 type Keeper struct {
 	prefix string // of the mark: "IRIS_MARK=<dataID>/"
+	run    string // of this Keeper's marks: prefix, a nonce and a dot
 	log    *slog.Logger
 
 	starts  chan func() // run by the one goroutine that starts children
@@ -69,12 +70,15 @@ type Keeper struct {
 	mu       sync.Mutex
 	children map[*Child]bool // started and not yet waited for
 	over     bool
+	guard    *guard // nil without one
 }
 
 // New makes a Keeper whose marks name the data folder by dataID, any text without a slash.
 func New(dataID string, log *slog.Logger) *Keeper {
+	prefix := Mark + "=" + dataID + "/"
 	k := &Keeper{
-		prefix:   Mark + "=" + dataID + "/",
+		prefix:   prefix,
+		run:      prefix + rand.Text() + ".",
 		log:      log,
 		starts:   make(chan func()),
 		closed:   make(chan struct{}),
@@ -105,7 +109,7 @@ func (k *Keeper) start() {
 // command must not be started or waited for by anybody else; call Wait on the child, always.
 // A nil Env is this program's, as usual.
 func (k *Keeper) Start(cmd *exec.Cmd) (*Child, error) {
-	c := &Child{keeper: k, cmd: cmd, mark: k.prefix + rand.Text()}
+	c := &Child{keeper: k, cmd: cmd, mark: k.run + rand.Text()}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -117,6 +121,15 @@ func (k *Keeper) Start(cmd *exec.Cmd) (*Child, error) {
 	if k.over {
 		return nil, errClosed
 	}
+	if err := k.enter(cmd); err != nil {
+		return nil, err
+	}
+	k.children[c] = true
+	return c, nil
+}
+
+// enter starts the command on the starter's thread and enters it among our own.
+func (k *Keeper) enter(cmd *exec.Cmd) error {
 	started := make(chan error)
 	k.starts <- func() {
 		own.Lock()
@@ -127,11 +140,16 @@ func (k *Keeper) Start(cmd *exec.Cmd) (*Child, error) {
 		}
 		started <- err
 	}
-	if err := <-started; err != nil {
-		return nil, err
-	}
-	k.children[c] = true
-	return c, nil
+	return <-started
+}
+
+// reaped waits for the command's end and takes it out of our own.
+func reaped(cmd *exec.Cmd) error {
+	err := cmd.Wait()
+	own.Lock()
+	defer own.Unlock()
+	delete(own.pids, cmd.Process.Pid)
+	return err
 }
 
 // SweepAll ends what an earlier run for the same data folder left behind: every process with
@@ -170,6 +188,7 @@ func (k *Keeper) Close() error {
 	if n := k.SweepAll(ctx); n > 0 {
 		k.log.Info("ended processes that were left over", "count", n)
 	}
+	k.dismiss()
 	close(k.closed)
 	k.running.Wait()
 	return nil
@@ -179,7 +198,7 @@ func (k *Keeper) Close() error {
 type Child struct {
 	keeper *Keeper
 	cmd    *exec.Cmd
-	mark   string // "IRIS_MARK=<dataID>/<nonce>"
+	mark   string // "IRIS_MARK=<dataID>/<nonce of the run>.<nonce>"
 
 	wait sync.Once
 	err  error
@@ -191,10 +210,7 @@ func (c *Child) PID() int { return c.cmd.Process.Pid }
 // Wait waits for the end of the child as Cmd.Wait does, and returns what that returned.
 func (c *Child) Wait() error {
 	c.wait.Do(func() {
-		c.err = c.cmd.Wait()
-		own.Lock()
-		delete(own.pids, c.PID())
-		own.Unlock()
+		c.err = reaped(c.cmd)
 		c.keeper.mu.Lock()
 		delete(c.keeper.children, c)
 		c.keeper.mu.Unlock()

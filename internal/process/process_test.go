@@ -24,8 +24,19 @@ import (
 // TestMain also plays an Iris that is killed: it starts one shell with all kinds of children,
 // says that they run, and waits for its end.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "guard" {
+		if err := process.StandGuard(os.Stdin, os.Args[2]); err != nil {
+			panic(err)
+		}
+		return
+	}
 	if id := os.Getenv("PLAY_IRIS"); id != "" {
 		k := process.New(id, slog.New(slog.DiscardHandler))
+		if os.Getenv("PLAY_GUARDED") != "" {
+			if err := k.Guard(os.Args[0], os.Args[0], "guard"); err != nil {
+				panic(err)
+			}
+		}
 		cmd := exec.Command("sh", "-c", family+" echo ready; wait")
 		cmd.Stdout = os.Stdout
 		if _, err := k.Start(cmd); err != nil {
@@ -150,19 +161,7 @@ func TestClosingEndsWhatHasThrownItsMarkAway(t *testing.T) {
 
 func TestTheNextRunEndsWhatAKilledOneLeftBehind(t *testing.T) {
 	id := fmt.Sprintf("killed-%d", os.Getpid())
-	iris := exec.Command(os.Args[0])
-	iris.Env = append(os.Environ(), "PLAY_IRIS="+id)
-	out, err := iris.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := iris.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("it said %q, %v", line, err)
-	}
-	eventually(t, "four children run", func() bool { return living(t, "sleep 471") == 4 })
+	iris := play(t, "PLAY_IRIS="+id)
 	iris.Process.Kill()
 	iris.Wait()
 	eventually(t, "the shell died with Iris", func() bool { return living(t, "sh -c sleep 4711") == 0 })
@@ -181,6 +180,56 @@ func TestTheNextRunEndsWhatAKilledOneLeftBehind(t *testing.T) {
 	}
 	mine.KillTree()
 	mine.Wait()
+}
+
+// play starts an Iris of its own whose shell has all kinds of children.
+func play(t *testing.T, env ...string) *exec.Cmd {
+	t.Helper()
+	iris := exec.Command(os.Args[0])
+	iris.Env = append(os.Environ(), env...)
+	out, err := iris.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := iris.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("it said %q, %v", line, err)
+	}
+	eventually(t, "four children run", func() bool { return living(t, "sleep 471") == 4 })
+	return iris
+}
+
+func TestTheGuardEndsWhatAKilledRunLeftBehindAndNothingElse(t *testing.T) {
+	id := fmt.Sprintf("guarded-%d", os.Getpid())
+	iris := play(t, "PLAY_IRIS="+id, "PLAY_GUARDED=1")
+	k := newKeeper(t, id) // the next run, which may be there before the guard is done
+	mine := start(t, k, `sleep 4720 & echo ready; wait`)
+	iris.Process.Kill()
+	iris.Wait()
+	eventually(t, "nothing is left", func() bool { return living(t, "sleep 471") == 0 })
+	eventually(t, "the guard is gone too", func() bool { return living(t, os.Args[0]+" guard") == 0 })
+	if living(t, "sleep 4720") != 1 {
+		t.Error("a child of the next run was ended")
+	}
+	mine.KillTree()
+	mine.Wait()
+}
+
+func TestTheGuardGoesWhenItIsDismissed(t *testing.T) {
+	k := newKeeper(t, fmt.Sprintf("dismissed-%d", os.Getpid()))
+	if err := k.Guard(os.Args[0], os.Args[0], "guard"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the guard stands", func() bool { return living(t, os.Args[0]+" guard") == 1 })
+	if n := k.SweepAll(t.Context()); n != 0 {
+		t.Errorf("a sweep killed %d, the guard among them", n)
+	}
+	k.Close()
+	if n := living(t, os.Args[0]+" guard"); n != 0 {
+		t.Errorf("%d guards after the end", n)
+	}
 }
 
 func TestNoExitCodeIsLostWhileOrphansAreReaped(t *testing.T) {
