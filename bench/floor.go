@@ -4,29 +4,27 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"github.com/iris-mcp/iris-mcp/internal/drive"
 )
 
 // floor is the bare CLI with the arguments that Iris gives it, read by nothing but a loop.
-type floor struct {
-	*program
-}
+type floor struct{ *drive.Program }
 
 // startFloor starts it and waits until it is ready, as Iris does.
 func (b *bench) startFloor(ctx context.Context) (*floor, error) {
-	cmd := exec.CommandContext(ctx, b.claude,
+	env := slices.Concat(b.model.Env(filepath.Join(b.dir, "home")), []string{"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS=1", "CLAUDE_CODE_MAX_RETRIES=3"})
+	p, err := drive.Run(ctx, filepath.Join(b.dir, "team"), env, b.claude,
 		"-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose",
 		"--include-partial-messages", "--replay-user-messages", "--permission-prompt-tool", "stdio")
-	cmd.Dir = filepath.Join(b.dir, "team")
-	cmd.Env = append(b.model.Env(filepath.Join(b.dir, "home")), "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS=1", "CLAUDE_CODE_MAX_RETRIES=3")
-	p, err := start(ctx, cmd)
 	if err != nil {
 		return nil, err
 	}
 	f := &floor{p}
-	if err := f.write(map[string]any{"type": "control_request", "request_id": "1", "request": map[string]any{"subtype": "initialize"}}); err != nil {
+	if err := f.Write(map[string]any{"type": "control_request", "request_id": "1", "request": map[string]any{"subtype": "initialize"}}); err != nil {
 		return nil, err
 	}
 	for {
@@ -49,11 +47,11 @@ type spoken struct {
 	}
 }
 
-func (f *floor) next() (line, spoken, error) {
+func (f *floor) next() (drive.Line, spoken, error) {
 	var said spoken
-	l, err := f.read()
+	l, err := f.Read()
 	if err == nil {
-		err = json.Unmarshal(l.text, &said)
+		err = json.Unmarshal(l.Text, &said)
 	}
 	return l, said, err
 }
@@ -68,7 +66,7 @@ func (f *floor) turn(text string) (t timing, err error) {
 	began := time.Now()
 	// As long as the line that Iris puts in front.
 	text = "Message through Iris from the local user:\n\n" + text
-	if err := f.write(map[string]any{"type": "user", "message": map[string]any{"role": "user", "content": text}}); err != nil {
+	if err := f.Write(map[string]any{"type": "user", "message": map[string]any{"role": "user", "content": text}}); err != nil {
 		return t, err
 	}
 	for {
@@ -78,11 +76,11 @@ func (f *floor) turn(text string) (t timing, err error) {
 		}
 		switch {
 		case said.Event.Delta.Type == "text_delta" && t.first.IsZero():
-			t.first = l.at
+			t.first = l.At
 		case said.Type == "result":
-			t.took = l.at.Sub(began)
+			t.took = l.At.Sub(began)
 			if said.Result != wanted {
-				return t, fmt.Errorf("the bare CLI answered %s", l.text)
+				return t, fmt.Errorf("the bare CLI answered %s", l.Text)
 			}
 			return t, nil
 		}

@@ -38,7 +38,7 @@ func TestTheFloorAnswers(t *testing.T) {
 			}
 			t.Logf("%s: turn %v, first word %v after it was said", claude, turn.took, turn.first.Sub(said))
 		}
-		if err := f.close(); err != nil {
+		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/iris-mcp/iris-mcp/internal/drive"
 	"github.com/iris-mcp/iris-mcp/internal/model"
 )
 
@@ -169,17 +170,17 @@ func (b *bench) warm(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, floor.close()) }()
+	defer func() { err = errors.Join(err, floor.Close()) }()
 	server, err := b.startIris(ctx, "warm", true)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
-	relay, err := b.startRelay(ctx, server)
+	defer func() { err = errors.Join(err, server.Stop()) }()
+	relay, err := server.Relay(ctx, b.dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, relay.close()) }()
+	defer func() { err = errors.Join(err, relay.Close()) }()
 
 	record := true
 	add := func(what string, d time.Duration) {
@@ -217,13 +218,13 @@ func (b *bench) warm(ctx context.Context) (err error) {
 		},
 		func(_ context.Context, i int) error {
 			text, _ := question("mcp", i)
-			took, err := server.mcp.askTeam("backend", "mcp", text)
+			took, err := askTeam(server.MCP, "backend", "mcp", text)
 			add("mcp warm", took)
 			return err
 		},
 		func(_ context.Context, i int) error {
 			text, _ := question("relay", i)
-			took, err := relay.askTeam("backend", "relay", text)
+			took, err := askTeam(relay, "backend", "relay", text)
 			add("relay warm", took)
 			return err
 		},
@@ -247,7 +248,7 @@ func (b *bench) cold(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
+	defer func() { err = errors.Join(err, server.Stop()) }()
 	return turns(ctx, b.options.cold,
 		func(ctx context.Context, i int) error {
 			began := time.Now()
@@ -258,7 +259,7 @@ func (b *bench) cold(ctx context.Context) (err error) {
 			text, _ := question("cold", i)
 			_, err = floor.turn(text)
 			b.addTime("floor cold", time.Since(began))
-			return errors.Join(err, floor.close())
+			return errors.Join(err, floor.Close())
 		},
 		func(ctx context.Context, i int) error {
 			text, id := question("cold", i)
@@ -267,14 +268,12 @@ func (b *bench) cold(ctx context.Context) (err error) {
 				return err
 			}
 			b.addTime("http cold", took)
-			return server.until(ctx, "cold", func(s status) bool { return len(s.Processes) == 0 })
+			return server.Until(ctx, "cold", func(p drive.Processes) bool { return len(p) == 0 })
 		},
 		func(ctx context.Context, i int) error {
 			// The spare of this team is ready again, and the conversation before has ended.
-			ready := func(s status) bool {
-				return len(s.Processes) == 1 && s.Processes[0].SessionID == "" && s.Processes[0].State == "idle"
-			}
-			if err := server.until(ctx, "spare", ready); err != nil {
+			ready := func(p drive.Processes) bool { return len(p) == 1 && p[0].SessionID == "" && p[0].State == "idle" }
+			if err := server.Until(ctx, "spare", ready); err != nil {
 				return err
 			}
 			text, id := question("spare", i)
@@ -283,7 +282,7 @@ func (b *bench) cold(ctx context.Context) (err error) {
 			if err != nil {
 				return err
 			}
-			return server.until(ctx, "spare", ready)
+			return server.Until(ctx, "spare", ready)
 		},
 	)
 }
@@ -297,9 +296,9 @@ func (b *bench) rest(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			b.addTime(what, server.ready)
+			b.addTime(what, server.Ready)
 			if i > 0 || what == "start fresh" {
-				if err := server.stop(); err != nil {
+				if err := server.Stop(); err != nil {
 					return err
 				}
 				continue
@@ -323,7 +322,7 @@ func (b *bench) rest(ctx context.Context) error {
 			}
 			b.add("memory idle", rss)
 			b.add("cpu idle", 100*(after-before).Seconds()/rest.Seconds())
-			if err := server.stop(); err != nil {
+			if err := server.Stop(); err != nil {
 				return err
 			}
 		}
