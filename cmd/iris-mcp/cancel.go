@@ -40,6 +40,6 @@ has ended stays as it is.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print what the server answers as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	return clientFlags(cmd)
 }

@@ -59,7 +59,7 @@ for the end and prints the answer; Ctrl-C then ends the wait, not the task.`,
 			return r.follow(ctx, client.Messages.Stream(ctx, job.MessageID, 0))
 		},
 	}
-	cmd.Flags().BoolVar(&o.json, "json", false, "print what the server answers as JSON")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print it as JSON")
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait for the end and print the answer")
 	cmd.Flags().StringVar(&o.priority, "priority", "normal", "low, normal or high")
 	cmd.Flags().StringVar(&o.session, "session", "", "continue that conversation: a name of your own, or the sessionId of an earlier answer")

@@ -144,6 +144,8 @@ func ago(t time.Time) string { return span(time.Since(t)) + " ago" }
 // span says a duration as a person would.
 func span(d time.Duration) string {
 	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	case d < 2*time.Minute:

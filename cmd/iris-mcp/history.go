@@ -57,7 +57,7 @@ func historyCmd() *cobra.Command {
 	cmd.Flags().StringVar(&since, "since", "", "only what is younger: 30m, 24h, 7d, or a date (2026-01-31)")
 	cmd.Flags().IntVar(&f.Limit, "limit", 20, "how many, up to 200")
 	cmd.Flags().IntVar(&f.Page, "page", 1, "which page of so many")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print what the server answers as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	return clientFlags(cmd)
 }
 

@@ -40,7 +40,7 @@ func statusCmd() *cobra.Command {
 			return printTeams(cmd.OutOrStdout(), client.BaseURL(), teams)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print what the server answers as JSON")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	return clientFlags(cmd)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,7 +35,13 @@ func TestStories(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("IRIS_HOME", filepath.Join(env.WorkDir, "home"))
-			return nil
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every program takes a second to end
+			ln, err := net.Listen("tcp", "127.0.0.1:0") // a port to come back to
+			if err != nil {
+				return err
+			}
+			env.Setenv("PORT", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
+			return ln.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "mcp": callTool,

@@ -46,7 +46,7 @@ func TestATerminalIsGivenNoOrders(t *testing.T) {
 
 func TestASpanIsSaidAsAPersonWould(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		2847 * time.Millisecond: "2.8 s", 15 * time.Second: "15 s", 5 * time.Minute: "5 min", 5 * time.Hour: "5 h", 72 * time.Hour: "3 days",
+		42 * time.Millisecond: "42 ms", 2847 * time.Millisecond: "2.8 s", 15 * time.Second: "15 s", 5 * time.Minute: "5 min", 5 * time.Hour: "5 h", 72 * time.Hour: "3 days",
 	} {
 		if got := span(d); got != want {
 			t.Errorf("%s is %q, want %q", d, got, want)

@@ -241,6 +241,19 @@ func TestWaitOutlivesABrokenConnection(t *testing.T) {
 	}
 }
 
+func TestHistoryIsMadeOfWholeMessages(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		answer(w, 200, `{"messages":[{"messageId":"msg_1","from":"api","to":"backend","message":"q","response":null,"status":"queued","duration":null,"timestamp":7}],"pagination":{"page":1,"limit":50,"total":1,"hasNext":false}}`)
+	})
+	h, err := c.Messages.History(t.Context(), iris.HistoryFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := h.Messages[0]; m.Team != "backend" || m.CreatedAt.UnixMilli() != 7 || m.Response != "" || h.Pagination.Total != 1 {
+		t.Errorf("%+v, %+v", m, h.Pagination)
+	}
+}
+
 func TestTimesAreMillisecondsOnTheWire(t *testing.T) {
 	const text = `{"messageId":"msg_1","team":"b","question":"q","response":"r","duration":2847,"timestamp":1704067200000}`
 	var a iris.Answer

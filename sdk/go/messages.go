@@ -120,6 +120,10 @@ func (m *Messages) History(ctx context.Context, f HistoryFilter) (*History, erro
 	if err := m.client.do(ctx, call{method: http.MethodGet, path: "/messages/history", query: q}, &history); err != nil {
 		return nil, err
 	}
+	for i := range history.Messages { // which has them under one name each
+		m := &history.Messages[i]
+		m.Team, m.CreatedAt = m.To, m.Timestamp
+	}
 	return &history, nil
 }
 

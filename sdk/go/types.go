@@ -111,7 +111,7 @@ type Message struct {
 	Duration            Duration  `json:"duration,omitzero"`  // from its acceptance to its end
 	Timestamp           Time      `json:"timestamp,omitzero"` // in History: its creation
 	EstimatedCompletion Time      `json:"estimatedCompletion,omitzero"`
-	Attempts            int       `json:"attempts"`
+	Attempts            int       `json:"attempts,omitempty"` // runs begun; not in History
 	Response            string    `json:"response,omitempty"`
 	Error               string    `json:"error,omitempty"` // why it failed, for a person
 	Code                Code      `json:"code,omitempty"`  // its code
