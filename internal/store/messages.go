@@ -41,23 +41,6 @@ const (
 	getMessage = `SELECT ` + messageColumns + ` FROM message WHERE id = $1`
 )
 
-func hotWrites() []string {
-	texts := []string{
-		putStanding, putNamed, putFresh, useSession, setAgent,
-		findSame, findTurn, stepBack, addMessage, addJob,
-		nextJob, claimJob, startMessage, renewJob, returnJob, requeueMessage,
-		finishJob, promote, demote, finishMessage, addUsage,
-	}
-	for _, b := range batches {
-		texts = append(texts, b.text)
-	}
-	return texts
-}
-
-func hotReads() []string {
-	return []string{getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog}
-}
-
 // Accept stores a message with its session, its job and its first event: from then on it is
 // queued. The caller has set ID, CreatedAt and what was asked.
 //

@@ -180,6 +180,24 @@ func (db *DB) prepare(ctx context.Context) error {
 	return nil
 }
 
+// hotWrites and hotReads are the statements of the hot path.
+func hotWrites() []string {
+	texts := []string{
+		putStanding, putNamed, putFresh, useSession, setAgent,
+		findSame, findTurn, stepBack, addMessage, addJob,
+		nextJob, claimJob, startMessage, renewJob, returnJob, requeueMessage,
+		finishJob, promote, demote, finishMessage, addUsage,
+	}
+	for _, b := range batches {
+		texts = append(texts, b.text)
+	}
+	return texts
+}
+
+func hotReads() []string {
+	return []string{getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog}
+}
+
 // Close waits for what runs and closes the file. No method may be called afterwards.
 func (db *DB) Close() error {
 	var errs []error
