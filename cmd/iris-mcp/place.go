@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,11 +37,14 @@ func connect(cmd *cobra.Command) (*sdk.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	own, err := ownAddress(home)
+	if err != nil {
+		return nil, err
+	}
 	flag, _ := cmd.Flags().GetString("url") // clientFlags
-	named := cmp.Or(flag, os.Getenv("IRIS_URL"))
-	address := named
+	address := cmp.Or(flag, os.Getenv("IRIS_URL"), own)
 	if address == "" {
-		if address, err = ownAddress(cmd, home); err != nil {
+		if address, err = configuredAddress(cmd); err != nil {
 			return nil, err
 		}
 	}
@@ -49,7 +53,7 @@ func connect(cmd *cobra.Command) (*sdk.Client, error) {
 		return nil, usage("%q is not the address of a server; it looks like http://127.0.0.1:3100", address)
 	}
 	keyFile, _ := cmd.Flags().GetString("key-file") // clientFlags
-	key, err := apiKey(keyFile, home, named != "" && !isLoopback(base.Hostname()))
+	key, err := apiKey(keyFile, home, isOwn(base, own))
 	if err != nil {
 		return nil, err
 	}
@@ -78,15 +82,17 @@ func configFile(cmd *cobra.Command, terminal bool) (string, error) {
 	return config.Find(flag, terminal)
 }
 
-// ownAddress is where the server of this data folder listens, or would if it ran.
-func ownAddress(cmd *cobra.Command, home string) (string, error) {
+// ownAddress is where the server of this data folder said that it listens, or empty.
+func ownAddress(home string) (string, error) {
 	text, err := os.ReadFile(addressFile(home))
-	if err == nil {
-		return strings.TrimSpace(string(text)), nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("find the server: %w", err)
 	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// configuredAddress is where a server would listen if it ran.
+func configuredAddress(cmd *cobra.Command) (string, error) {
 	file, err := configFile(cmd, true)
 	if err != nil {
 		return "", err
@@ -95,35 +101,36 @@ func ownAddress(cmd *cobra.Command, home string) (string, error) {
 	if err != nil {
 		return sdk.DefaultBaseURL, nil // serve says what is wrong with it
 	}
-	return configuredURL(c.API), nil
+	host := c.API.Host
+	if net.ParseIP(host).IsUnspecified() { // every address of this machine
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(c.API.Port)), nil
 }
 
-// configuredURL is the address to call for what the configuration says to listen on.
-func configuredURL(api config.API) string {
-	u := url.URL{Scheme: "http", Host: api.Address()}
-	if api.TLS.Cert != "" {
-		u.Scheme = "https"
+// isOwn reports whether the address is that of this data folder's server.
+func isOwn(base *url.URL, own string) bool {
+	u, err := url.Parse(own)
+	if err != nil || own == "" || base.Port() != u.Port() {
+		return false
 	}
-	if ip := net.ParseIP(api.Host); ip.IsUnspecified() { // every address of this machine
-		u.Host = net.JoinHostPort("localhost", u.Port())
-	}
-	return u.String()
+	return base.Hostname() == u.Hostname() || isLoopback(base.Hostname()) && isLoopback(u.Hostname())
+}
+
+// isLoopback reports whether the host is this machine.
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // apiKey is the key to call with: that of the file, of $IRIS_API_KEY, or the local user's. The
-// last never goes to a foreign host. No key is no error: the server says whether it needs one.
-func apiKey(file, home string, foreign bool) (string, error) {
+// last goes to this data folder's own server alone: whoever else listens on the port that Iris
+// would have must not come by it. No key is no error: the server says whether it needs one.
+func apiKey(file, home string, own bool) (string, error) {
 	if file == "" {
-		if key := os.Getenv("IRIS_API_KEY"); key != "" {
+		if key := os.Getenv("IRIS_API_KEY"); key != "" || !own {
 			return key, nil
 		}
-		if foreign {
-			return "", fail(exitRefused, "a key is needed for a server elsewhere: set IRIS_API_KEY, or name a file with --key-file")
-		}
 		key, err := os.ReadFile(localKeyFile(home))
-		if errors.Is(err, fs.ErrNotExist) {
-			return "", nil // no server ever ran here
-		}
 		if err != nil {
 			return "", fmt.Errorf("read the local user's key: %w", err)
 		}
@@ -137,9 +144,4 @@ func apiKey(file, home string, foreign bool) (string, error) {
 		return "", usage("%s holds no key", file)
 	}
 	return strings.TrimSpace(string(key)), nil
-}
-
-// isLoopback reports whether the host is this machine.
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

@@ -30,6 +30,7 @@ type reader struct {
 	session string
 	wrote   bool // some of the answer was shown
 	newline bool // what was shown ends its line
+	lent    bool // …by a line end that was not the answer's
 }
 
 func newReader(cmd *cobra.Command, client *sdk.Client, team string, asJSON bool) *reader {
@@ -120,8 +121,11 @@ func (r *reader) write(text string) {
 	if text = printable(text); text == "" {
 		return
 	}
+	if r.lent {
+		text = strings.TrimPrefix(text, "\n")
+	}
 	fmt.Fprint(r.out, text)
-	r.wrote, r.newline = true, strings.HasSuffix(text, "\n")
+	r.wrote, r.lent, r.newline = true, false, strings.HasSuffix(text, "\n")
 }
 
 // doing says what the team does, on a line of its own.
@@ -134,7 +138,7 @@ func (r *reader) doing(what string) {
 func (r *reader) endLine() {
 	if !r.newline {
 		fmt.Fprintln(r.out)
-		r.newline = true
+		r.newline, r.lent = true, true
 	}
 }
 

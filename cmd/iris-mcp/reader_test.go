@@ -52,7 +52,7 @@ func TestAPersonSeesTheAnswerAsItIsWritten(t *testing.T) {
 		sdk.Event{Kind: sdk.EventChunk, Text: "Let me look."},
 		sdk.Event{Kind: sdk.EventToolUse, Tool: "Read", File: "a.go"},
 		sdk.Event{Kind: sdk.EventToolResult, Tool: "Read"},
-		sdk.Event{Kind: sdk.EventChunk, Text: "It is \x1b[31mred\n"},
+		sdk.Event{Kind: sdk.EventChunk, Text: "\n\nIt is \x1b[31mred\n"},
 		sdk.Event{Kind: sdk.EventRestart},
 		sdk.Event{Kind: sdk.EventChunk, Text: "It is blue"},
 		sdk.Event{Kind: sdk.EventComplete},
@@ -60,7 +60,7 @@ func TestAPersonSeesTheAnswerAsItIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := out.String(), "Let me look.\nIt is [31mred\nIt is blue\n"; got != want {
+	if got, want := out.String(), "Let me look.\n\nIt is [31mred\nIt is blue\n"; got != want {
 		t.Errorf("saw %q, want %q", got, want)
 	}
 	if got := errs.String(); got != "iris-mcp: the model's answer broke off; here it comes anew\n" {

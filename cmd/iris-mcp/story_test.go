@@ -35,7 +35,7 @@ func TestStories(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("IRIS_HOME", filepath.Join(env.WorkDir, "home"))
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every program takes a second to end
+			env.Setenv("GORACE", "atexit_sleep_ms=0")   // else every program takes a second to end
 			ln, err := net.Listen("tcp", "127.0.0.1:0") // a port to come back to
 			if err != nil {
 				return err
