@@ -369,6 +369,7 @@ func TestFailuresOfTheModelSayWhatToDo(t *testing.T) {
 		{"[[fail 500]]", "failed (500)", 500, true},
 		{"[[retry 529]][[fail 529]]", "overloaded", 529, true},
 		{"[[fail 0]]", "cannot reach", 0, true},
+		{"[[retry 529]][[tool Bash]][[fail 0]]", "cannot reach", 0, true},
 	} {
 		t.Run(tt.says, func(t *testing.T) {
 			r, o, err := say(t.Context(), a, tt.says)
@@ -376,7 +377,7 @@ func TestFailuresOfTheModelSayWhatToDo(t *testing.T) {
 			if !ok || e.Code != iris.CodeProcess || e.Retry != tt.retry || !strings.Contains(e.Message, tt.tells) || e.Details["apiStatus"] != tt.status || e.Details["hint"] == "" {
 				t.Errorf("%v, details %v", err, e.Details)
 			}
-			if o.text != "" || r.Text != "" || r.Metadata.ToolsUsed == nil {
+			if o.text != "" || r.Text != "" || r.Metadata.ToolsUsed == nil { // the failure's own text is no answer
 				t.Errorf("told %q, result %+v", o.text, r)
 			}
 		})

@@ -14,7 +14,7 @@ import (
 // The truth is the text of all blocks in order. Between two messages, and between two texts
 // of a message with something else between them, stands a blank line, for they are paragraphs
 // to a reader (text, a tool call, text). Nothing stands between neighbouring blocks of a
-// message, nor between a message that reached the token limit and its continuation.
+// message, nor between a message that was cut and its continuation.
 type answer struct {
 	show func(iris.EventKind, string)
 
@@ -31,11 +31,10 @@ type answer struct {
 type spoken struct {
 	id       string
 	lead     string // goes before its first text
-	goesOn   bool   // its first text, still to come, goes on with the message before
-	hasText  bool
-	afterGap bool // something other than text came after its last text
+	texts    bool   // it has text
+	answers  bool   // it has text, or goes on with a message that has
+	afterGap bool   // something other than text came after its last text
 	tools    bool
-	streamed bool
 	stop     string // stop_reason, once known
 }
 
@@ -66,10 +65,10 @@ func (a *answer) block(id, stop, s string) {
 	m := a.next(id)
 	lead := m.join()
 	if s != "" {
-		if !m.hasText {
+		if !m.answers {
 			a.begin = a.truth.Len() + len(lead)
 		}
-		m.hasText, m.afterGap, m.goesOn = true, false, false
+		m.texts, m.answers, m.afterGap = true, true, false
 		a.truth.WriteString(lead)
 		a.truth.WriteString(s)
 	}
@@ -138,7 +137,7 @@ func (a *answer) forget() {
 
 // message is the whole text of the last message, with what it continues; empty if it had none.
 func (a *answer) message() string {
-	if !a.last.hasText {
+	if !a.last.answers {
 		return ""
 	}
 	return a.truth.String()[a.begin:]
@@ -149,11 +148,8 @@ func (a *answer) next(id string) spoken {
 	if id == a.last.id {
 		return a.last
 	}
-	m := spoken{id: id, streamed: id == a.streaming}
-	switch {
-	case a.last.cut() && a.last.hasText:
-		m.goesOn, m.hasText = true, true
-	case a.truth.Len() > 0:
+	m := spoken{id: id, answers: a.last.answers && a.last.cut()}
+	if a.truth.Len() > 0 && (!m.answers || a.last.afterGap) {
 		m.lead = paragraph
 	}
 	return m
@@ -169,17 +165,19 @@ func (a *answer) finished(m spoken, stop string) {
 // join is what stands before the message's next text.
 func (m spoken) join() string {
 	switch {
-	case !m.hasText:
+	case !m.texts:
 		return m.lead
-	case m.afterGap && !m.goesOn:
+	case m.afterGap:
 		return paragraph
 	}
 	return ""
 }
 
-// cut reports whether the message reached the token limit: the CLI then calls the model again
-// to go on. Without a stream nobody says so (max_tokens_stop), but a message without a tool
+// cut reports whether the message was not finished, so that the next one goes on with it: it
+// reached the token limit, or its stream broke after some of its blocks were whole and
+// 2.1.330 asks the model to resume. A message that was finished has a stop_reason other than
+// that; without a stream nobody says it (max_tokens_stop), but then a message without a tool
 // call is followed by another for no other reason.
 func (m spoken) cut() bool {
-	return m.stop == "max_tokens" || m.stop == "" && m.hasText && !m.tools && !m.streamed
+	return m.stop == "max_tokens" || m.stop == "" && !m.tools
 }
