@@ -43,12 +43,15 @@ func (c Caller) Is(o Caller) bool { return c.Kind == o.Kind && c.Name == o.Name 
 
 // May reports whether the caller has the scope.
 func (c Caller) May(s Scope) bool {
-	return c.Kind != CallerKey || slices.ContainsFunc(c.Scopes, func(has Scope) bool { return has.Includes(s) })
+	return c.trusted() || c.Kind == CallerKey && slices.ContainsFunc(c.Scopes, func(has Scope) bool { return has.Includes(s) })
 }
+
+// trusted reports whether the caller may do everything. Nobody, the zero Caller, may nothing.
+func (c Caller) trusted() bool { return c.Kind == CallerLocal || c.Kind == CallerTeam }
 
 // Reaches reports whether the caller may know about and ask the team.
 func (c Caller) Reaches(team string) bool {
-	return c.Kind != CallerKey || len(c.Teams) == 0 || slices.Contains(c.Teams, team)
+	return c.trusted() || c.Kind == CallerKey && (len(c.Teams) == 0 || slices.Contains(c.Teams, team))
 }
 
 // MayRead reports whether the caller may read, follow and wait for the message: its own

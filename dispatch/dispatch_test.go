@@ -149,6 +149,8 @@ func kinds(t *testing.T, o *office, id string) (list []iris.EventKind) {
 }
 
 func TestAMessageEndsOnce(t *testing.T) {
+	late := ask("slow")
+	late.Timeout = time.Second
 	const start, chunk, complete, failed = iris.EventStart, iris.EventChunk, iris.EventComplete, iris.EventError
 	for _, tt := range []struct {
 		name   string
@@ -159,7 +161,7 @@ func TestAMessageEndsOnce(t *testing.T) {
 	}{
 		{"answered", ask("hello"), iris.StatusCompleted, "", []iris.EventKind{start, chunk, chunk, complete}},
 		{"failed", ask("fail"), iris.StatusFailed, iris.CodeProcess, []iris.EventKind{start, chunk, failed}},
-		{"too late", iris.Ask{Team: "ask", Text: "slow", Timeout: time.Second}, iris.StatusFailed, iris.CodeTimeout, []iris.EventKind{start, chunk, failed}},
+		{"too late", late, iris.StatusFailed, iris.CodeTimeout, []iris.EventKind{start, chunk, failed}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

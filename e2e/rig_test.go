@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -27,12 +28,20 @@ const patience = 30 * time.Second
 // mark names this run in the environment of every process that it starts.
 var mark = "e2e-" + rand.Text()
 
-var keeper *process.Keeper
+var (
+	keeper   *process.Keeper
+	buildDir string // of what is built for this run
+)
 
 func TestMain(m *testing.M) {
+	var err error
+	if buildDir, err = os.MkdirTemp("", "iris-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
 	keeper = process.New(mark, slog.New(slog.DiscardHandler))
 	code := m.Run()
-	if err := keeper.Close(); err != nil {
+	if err := errors.Join(keeper.Close(), os.RemoveAll(buildDir)); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		code = 1
 	}
