@@ -80,6 +80,7 @@ func TestAMessageIsNeverSentTwice(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		events(w)
+		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler) // before the first event
 	})
 	for _, err := range c.Teams.Backend.Stream(t.Context(), "hi") {
