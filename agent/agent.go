@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	iris "github.com/iris-mcp/iris-mcp"
@@ -99,6 +100,7 @@ type Agent struct {
 	decided chan *decision // from the goroutines that ask Decide → run
 	lines   chan line      // read → run; closed at the end of stdout
 	writes  chan []byte    // run → write; closed to close the CLI's stdin
+	written atomic.Int64   // how many of them the CLI's stdin has taken whole
 	reaped  chan struct{}  // closed when the process is over; exit is set then
 	exit    error
 	done    chan struct{} // closed when run, read, write and the sweep are over

@@ -342,13 +342,27 @@ func TestADeathInMidAnswerIsToldAtOnce(t *testing.T) {
 				t.Errorf("after %v, told %q", took, o.text)
 			}
 			<-a.Done()
-			if _, _, err := say(t.Context(), a, "anybody?"); iris.CodeOf(err) != iris.CodeProcess {
+			if errors.Is(err, iris.ErrNotBegun) {
+				t.Error("the turn had begun")
+			}
+			if _, _, err := say(t.Context(), a, "anybody?"); iris.CodeOf(err) != iris.CodeProcess || !errors.Is(err, iris.ErrNotBegun) {
 				t.Errorf("a dead agent says %v", err)
 			}
 			if running(t, "sleep 4752") {
 				t.Error("its grandchild is left")
 			}
 		})
+	}
+}
+
+func TestADeadProcessNeverGotTheMessage(t *testing.T) {
+	for range 20 {
+		a := start(t, agenttest.Team(t, "backend", "echo"))
+		syscall.Kill(a.PID(), syscall.SIGKILL)
+		_, _, err := say(t.Context(), a, strings.Repeat("more than a pipe holds ", 10_000))
+		if !errors.Is(err, iris.ErrNotBegun) {
+			t.Fatal(err)
+		}
 	}
 }
 

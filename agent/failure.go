@@ -99,9 +99,9 @@ func (a *Agent) diedAtStart() error {
 	return e
 }
 
-// died says that the process has ended when it should not have.
-func (a *Agent) died(when string) *iris.Error {
-	e := problem(fmt.Sprintf("the Claude Code process of team %s died %s (%s)", a.team.Name, when, exitText(a.exit)), hintAgain).Because(a.exit)
+// died says that the process has ended when it should not have; kind may name the case.
+func (a *Agent) died(when string, kind error) *iris.Error {
+	e := problem(fmt.Sprintf("the Claude Code process of team %s died %s (%s)", a.team.Name, when, exitText(a.exit)), hintAgain).Because(errors.Join(kind, a.exit))
 	e.Retry = true
 	a.private(e)
 	return e

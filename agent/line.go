@@ -177,6 +177,7 @@ func (a *Agent) write(stdin *os.File) {
 			}
 			return
 		}
+		a.written.Add(1)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	iris "github.com/iris-mcp/iris-mcp"
 )
 
 // state is what run knows about the conversation.
@@ -21,6 +23,7 @@ type state struct {
 	leaveBy time.Time // then stdin is closed, whatever the CLI does
 
 	queue [][]byte                         // lines to be written
+	given int64                            // how many were given to write
 	asked map[string]func(controlResponse) // what to do with the answers to our requests
 	count int                              // of our requests
 	open  map[string]*decision             // permissions that the CLI waits for
@@ -74,6 +77,7 @@ func (a *Agent) run() {
 			a.line(l)
 		case writes <- head:
 			a.queue = a.queue[1:]
+			a.given++
 		case t := <-turns:
 			a.begin(t)
 		case d := <-a.decided:
@@ -268,8 +272,12 @@ func (a *Agent) gone() {
 	}
 	if t := a.turn; t != nil {
 		err := t.stop
-		if err == nil {
-			err = a.died("in the middle of its answer")
+		switch {
+		case err != nil:
+		case t.sent && a.written.Load() >= t.line:
+			err = a.died("in the middle of its answer", nil)
+		default:
+			err = a.died("before the message reached it", iris.ErrNotBegun)
 		}
 		a.finish(turnNotBegun, err)
 	}

@@ -58,8 +58,12 @@ func (a *Agent) over() bool {
 // wait five seconds once its stdin is closed.
 func (a *Agent) leave() {
 	a.leaving, a.leaveBy = true, time.Now().Add(a.grace)
-	if a.turn != nil {
-		a.breakOff(iris.Errorf(iris.CodeProcess, "the agent of team %s was stopped: ask again", a.team.Name).Because(errStopped))
+	if t := a.turn; t != nil {
+		cause := errStopped
+		if !t.sent {
+			cause = errors.Join(cause, iris.ErrNotBegun)
+		}
+		a.breakOff(problem("the agent of team "+a.team.Name+" was stopped", hintAgain).Because(cause))
 	} else {
 		a.interrupt()
 	}

@@ -19,6 +19,7 @@ type turn struct {
 	uuid string
 
 	sent    bool
+	line    int64     // which of all lines to the CLI the message is, from 1
 	stop    error     // why it is being broken off
 	stopped time.Time // when that began
 	asked   time.Time // when the CLI was last asked to break off
@@ -36,7 +37,8 @@ type turn struct {
 // When the context ends the agent is interrupted; the error then wraps the context's cause,
 // and the agent can take the next turn at once. Any other failure is a PROCESS_ERROR that
 // says what to do; its Retry says whether another attempt may help. The result of a failed
-// turn says what it had done and cost by then. If the agent has died, Done is closed soon.
+// turn says what it had done and cost by then. If the agent has died, Done is closed soon; the
+// error wraps iris.ErrNotBegun if it never got the message.
 func (a *Agent) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 	tn := &turn{Turn: t, ctx: ctx, uuid: newUUID(), over: make(chan struct{})}
 	select {
@@ -44,7 +46,7 @@ func (a *Agent) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 	case <-ctx.Done():
 		return iris.Result{}, brokenOff(ctx)
 	case <-a.done:
-		return iris.Result{}, a.died("before the message was put to it")
+		return iris.Result{}, a.died("before the message reached it", iris.ErrNotBegun)
 	}
 	<-tn.over
 	tn.deciding.Wait()
@@ -85,6 +87,7 @@ func (a *Agent) send() {
 	}
 	a.turn.sent = true
 	a.queue = append(a.queue, userLine(a.turn.uuid, prompt(a.turn.Turn)))
+	a.turn.line = a.given + int64(len(a.queue))
 }
 
 // claim makes the round that the CLI is in the answer to our message. How it is known:
