@@ -29,6 +29,7 @@ type messageView struct {
 	To                  string         `json:"to" doc:"The team that was asked"`
 	Caller              string         `json:"caller,omitempty" doc:"The name of the API key that asked"`
 	SessionID           string         `json:"sessionId"`
+	Message             string         `json:"message,omitempty" doc:"What was said to the team"`
 	Status              iris.Status    `json:"status" enum:"queued,processing,completed,failed,cancelled"`
 	Progress            progress       `json:"progress"`
 	CreatedAt           int64          `json:"createdAt" doc:"Unix milliseconds, as all times"`
@@ -124,6 +125,7 @@ func (s *Server) view(ctx context.Context, req *request, m iris.Message) (*messa
 	if !req.caller.MayRead(m) {
 		return &messageOut{v}, nil
 	}
+	v.Message = m.Text
 	if m.Status == iris.StatusCompleted {
 		v.Response = &m.Response
 		if m.Task {

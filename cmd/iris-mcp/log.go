@@ -38,7 +38,7 @@ func openLog(home string, stderr io.Writer) (*slog.Logger, func() error, error) 
 // shownLog is the log as it appears on stderr.
 func shownLog(stderr io.Writer) slog.Handler {
 	if isTerminal(stderr) {
-		return tint.NewHandler(stderr, &tint.Options{Level: &level, TimeFormat: "15:04:05.000"})
+		return tint.NewTextHandler(stderr, &tint.Options{Level: &level, TimeFormat: "15:04:05.000"})
 	}
 	return slog.NewJSONHandler(stderr, jsonLog)
 }

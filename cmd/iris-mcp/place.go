@@ -14,8 +14,10 @@ import (
 	"time"
 
 	sdk "github.com/iris-mcp/go-client"
-	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/spf13/cobra"
+
+	"github.com/iris-mcp/iris-mcp/internal/config"
+	"github.com/iris-mcp/iris-mcp/internal/owner"
 )
 
 // The files of the data folder that the commands share with serve.
@@ -82,11 +84,14 @@ func configFile(cmd *cobra.Command, terminal bool) (string, error) {
 	return config.Find(flag, terminal)
 }
 
-// ownAddress is where the server of this data folder said that it listens, or empty.
+// ownAddress is where the server of this data folder said that it listens; empty when none runs.
 func ownAddress(home string) (string, error) {
 	text, err := os.ReadFile(addressFile(home))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("find the server: %w", err)
+	}
+	if !owner.Alive(home) {
+		return "", nil // it was killed: anybody may listen there by now
 	}
 	return strings.TrimSpace(string(text)), nil
 }

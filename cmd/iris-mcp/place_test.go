@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/iris-mcp/iris-mcp/internal/owner"
 )
 
 func TestTheLocalKeyGoesToItsOwnServerAlone(t *testing.T) {
@@ -20,15 +22,17 @@ func TestTheLocalKeyGoesToItsOwnServerAlone(t *testing.T) {
 	tests := []struct {
 		name    string
 		address string // what the data folder's server has written down
+		dead    bool   // and then it was killed
 		url     string // IRIS_URL
 		key     string // IRIS_API_KEY
 		want    string
 	}{
-		{"to where the data folder says", server.URL, "", "", "Bearer iris_sk_local"},
-		{"by another name of the same", server.URL, local, "", "Bearer iris_sk_local"},
-		{"not to another port", "http://127.0.0.1:1", server.URL, "", ""},
-		{"not while no server has said where it is", "", server.URL, "", ""},
-		{"not if there is another key", server.URL, "", "iris_sk_mine", "Bearer iris_sk_mine"},
+		{"to where the data folder says", server.URL, false, "", "", "Bearer iris_sk_local"},
+		{"by another name of the same", server.URL, false, local, "", "Bearer iris_sk_local"},
+		{"not to another port", "http://127.0.0.1:1", false, server.URL, "", ""},
+		{"not while no server has said where it is", "", false, server.URL, "", ""},
+		{"not to who took the port of one that was killed", server.URL, true, server.URL, "", ""},
+		{"not if there is another key", server.URL, false, "", "iris_sk_mine", "Bearer iris_sk_mine"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -43,6 +47,13 @@ func TestTheLocalKeyGoesToItsOwnServerAlone(t *testing.T) {
 				if err := os.WriteFile(addressFile(home), []byte(tt.address+"\n"), 0o600); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if !tt.dead {
+				own, err := owner.Take(home)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer own.Close()
 			}
 			client, err := connect(statusCmd())
 			if err != nil {

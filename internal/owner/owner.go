@@ -210,6 +210,16 @@ func socketPath(dir string) string {
 	return filepath.Join(dir, sockName)
 }
 
+// Alive reports whether somebody owns the data folder now. It costs the owner nothing.
+func Alive(dir string) bool {
+	conn, err := net.DialTimeout("unix", socketPath(dir), helloTime)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
 // Serve takes relays until ctx ends, tells each who this owner is (me; OK and PID are filled
 // in) and gives it to handle, which has a goroutine of its own and serves the relay's client
 // until that goes or its ctx, which ends with Serve's, does. The connection is closed after it.
