@@ -76,6 +76,10 @@ func (t *turn) emit(e iris.Event) {
 // begin takes up a turn: it is sent when the CLI is idle.
 func (a *Agent) begin(t *turn) {
 	a.turn, a.heard = t, time.Now()
+	if t.ctx.Err() != nil {
+		a.breakOff(brokenOff(t.ctx))
+		return
+	}
 	a.send()
 }
 
