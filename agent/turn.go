@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -40,7 +39,7 @@ type turn struct {
 // turn says what it had done and cost by then. If the agent has died, Done is closed soon; the
 // error wraps iris.ErrNotBegun if it never got the message.
 func (a *Agent) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
-	tn := &turn{Turn: t, ctx: ctx, uuid: newUUID(), over: make(chan struct{})}
+	tn := &turn{Turn: t, ctx: ctx, uuid: iris.NewUUID(), over: make(chan struct{})}
 	select {
 	case a.turns <- tn:
 	case <-ctx.Done():
@@ -51,14 +50,6 @@ func (a *Agent) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 	<-tn.over
 	tn.deciding.Wait()
 	return tn.result, tn.err
-}
-
-// newUUID makes a random UUID (RFC 9562, version 4).
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 func brokenOff(ctx context.Context) error {

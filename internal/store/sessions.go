@@ -2,10 +2,8 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/iris-mcp/iris-mcp"
@@ -51,7 +49,7 @@ func (tx tx) sessionOf(m iris.Message, fresh bool) (iris.Session, error) {
 	case fresh:
 		put = putFresh
 	}
-	return scanSession(tx.row(put, iris.NewID(iris.SessionPrefix), m.Team, m.Caller.Kind, m.Caller.Name, m.SessionName, newUUID(), millis(m.CreatedAt)))
+	return scanSession(tx.row(put, iris.NewID(iris.SessionPrefix), m.Team, m.Caller.Kind, m.Caller.Name, m.SessionName, iris.NewUUID(), millis(m.CreatedAt)))
 }
 
 // Session gives a session by its id; NOT_FOUND.
@@ -89,13 +87,4 @@ func noSession(id string) error {
 func scanSession(row scanner) (s iris.Session, err error) {
 	err = row.Scan(&s.ID, &s.Team, &s.Caller.Kind, &s.Caller.Name, &s.Name, &s.AgentID, &s.Started, (*millis)(&s.CreatedAt), (*millis)(&s.UsedAt))
 	return s, err
-}
-
-// newUUID makes a random UUID (version 4, RFC 9562 §5.4), the form of the CLI's session ids.
-func newUUID() string {
-	var u [16]byte
-	rand.Read(u[:])
-	u[6] = u[6]&0x0f | 0x40
-	u[8] = u[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
