@@ -66,6 +66,7 @@ type Pool struct {
 	processes map[*process]struct{}
 	sessions  map[string]*process // by session id
 	failures  map[string]*failure // by team; starts and turns that failed
+	waiting   int                 // turns that wait for a change
 	changed   chan struct{}       // closed and replaced whenever the picture changes
 }
 
@@ -141,6 +142,9 @@ func (p *Pool) take(ctx context.Context, t iris.Turn) (*process, error) {
 		}
 		pr, starter := p.find(t)
 		changed := p.changed
+		if pr == nil {
+			p.waiting++
+		}
 		p.mu.Unlock()
 		switch {
 		case pr != nil && starter:
@@ -154,6 +158,11 @@ func (p *Pool) take(ctx context.Context, t iris.Turn) (*process, error) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
+		}
+		p.mu.Lock()
+		p.waiting--
+		p.mu.Unlock()
+		if ctx.Err() != nil {
 			return nil, fmt.Errorf("wait for a process: %w", context.Cause(ctx))
 		}
 	}
@@ -180,7 +189,7 @@ func (p *Pool) find(t iris.Turn) (pr *process, starter bool) {
 			spare.session = t.Session
 			p.sessions[t.Session.ID] = spare
 			p.busy(spare)
-			p.keepSpares(t.Team)
+			p.keepSpares()
 			return spare, false
 		}
 	}
@@ -298,6 +307,10 @@ func (p *Pool) watch(pr *process) {
 	if pr.state == iris.ProcessIdle || pr.state == iris.ProcessBusy {
 		p.log.Warn("process died", "team", pr.team.Name, "pid", pr.agent.PID(), "session", pr.session.ID)
 		pr.state = iris.ProcessStopping
+		if pr.session.ID == "" { // else it would be replaced, die, and be replaced without end
+			p.startFailed(pr.team.Name, iris.Errorf(iris.CodeProcess,
+				"a spare Claude Code process of team %s ended by itself: run `claude` in the team's folder to see why", pr.team.Name))
+		}
 	}
 	p.mu.Unlock()
 	if err := pr.agent.Close(); err != nil {
@@ -306,7 +319,7 @@ func (p *Pool) watch(pr *process) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.remove(pr)
-	p.keepSpares(pr.team)
+	p.keepSpares()
 }
 
 // remove takes a process out of the picture; with mu held.

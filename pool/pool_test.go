@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 // launcher starts fake agents and counts them.
 type launcher struct {
 	takes time.Duration // a start
+	dies  time.Duration // after its start; zero: never
 	fails func(agentID string, resume bool) error
 
 	mu       sync.Mutex
@@ -49,6 +51,9 @@ func (l *launcher) start(ctx context.Context, team iris.Team, agentID string, re
 	}
 	a := &fake{launcher: l, pid: len(l.agents) + 1, team: team, agentID: agentID, resumed: resume, done: make(chan struct{})}
 	l.agents = append(l.agents, a)
+	if l.dies > 0 {
+		time.AfterFunc(l.dies, a.gone)
+	}
 	l.live++
 	l.mostLive = max(l.mostLive, l.live)
 	return a, nil
@@ -147,10 +152,16 @@ func (s *sessions) SetAgent(_ context.Context, id, agentID string, _ bool) error
 // open makes a pool for the rest of the bubble.
 func open(t *testing.T, l *launcher, limit int, teams ...iris.Team) (*pool.Pool, *sessions) {
 	t.Helper()
+	return openFor(t, l, limit, func() []iris.Team { return teams })
+}
+
+// openFor is open with teams that may change.
+func openFor(t *testing.T, l *launcher, limit int, teams func() []iris.Team) (*pool.Pool, *sessions) {
+	t.Helper()
 	s := &sessions{agents: map[string]string{}}
 	p := pool.New(pool.Config{
 		MaxProcesses: func() int { return limit },
-		Teams:        func() []iris.Team { return teams },
+		Teams:        teams,
 		Starts:       2,
 		RSS:          func(int) int64 { return 0 },
 	}, l.start, s, slog.New(slog.DiscardHandler))
@@ -363,6 +374,109 @@ func TestSparesAnswerAtOnce(t *testing.T) {
 		}
 		if n := len(p.Processes("backend")); n != 3 {
 			t.Errorf("%d processes, want two sessions' and a spare", n)
+		}
+	})
+}
+
+func TestSparesLeaveRoomForTurns(t *testing.T) {
+	warm := team("backend")
+	warm.Warm = 1
+	small := warm
+	small.MaxProcesses = 1
+	cases := map[string]struct {
+		spares iris.Team
+		turn   iris.Turn
+	}{
+		"of another team":                    {warm, turn(team("frontend"), "s1", "hello")},
+		"of a conversation that is to go on": {small, iris.Turn{Session: iris.Session{ID: "s1", AgentID: "uuid-s1", Started: true}, Team: small, Text: "hello"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &launcher{takes: time.Second}
+				p, _ := open(t, l, 1, c.spares)
+				stop := serve(t, p)
+				defer stop()
+				time.Sleep(2 * time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				if _, err := p.Turn(ctx, c.turn); err != nil {
+					t.Error(err)
+				}
+				if n := len(l.started()); n != 2 {
+					t.Errorf("%d processes were started, want the spare and the turn's", n)
+				}
+			})
+		})
+	}
+}
+
+// serve keeps the pool's spares until stop.
+func serve(t *testing.T, p *pool.Pool) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var serving sync.WaitGroup
+	serving.Go(func() { p.Serve(ctx) })
+	return func() { cancel(); serving.Wait() }
+}
+
+func TestSparesFollowTheConfiguration(t *testing.T) {
+	before := team("backend")
+	before.Warm = 1
+	changed := before
+	changed.Model = "opus"
+	cases := map[string]struct {
+		after  []iris.Team
+		starts int
+		live   int
+	}{
+		"a changed team gets a new spare, once": {[]iris.Team{changed}, 2, 1},
+		"a team that is gone keeps none":        {nil, 1, 0},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &launcher{takes: time.Second}
+				var teams atomic.Pointer[[]iris.Team]
+				teams.Store(&[]iris.Team{before})
+				p, _ := openFor(t, l, 10, func() []iris.Team { return *teams.Load() })
+				stop := serve(t, p)
+				defer stop()
+				time.Sleep(5 * time.Second)
+				teams.Store(&c.after)
+				time.Sleep(time.Minute)
+				if n := len(l.started()); n != c.starts {
+					t.Errorf("%d spares were started, want %d", n, c.starts)
+				}
+				if n := len(p.Processes("backend")); n != c.live {
+					t.Errorf("%d processes, want %d", n, c.live)
+				}
+			})
+		})
+	}
+}
+
+func TestSparesThatDieAreNotReplacedWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &launcher{takes: time.Second, dies: time.Second}
+		backend := team("backend")
+		backend.Warm = 1
+		p, _ := open(t, l, 3, backend)
+		stop := serve(t, p)
+		defer stop()
+		time.Sleep(10 * time.Minute)
+		if n := len(l.started()); n != 2 {
+			t.Errorf("%d spares were started", n)
+		}
+		if err := p.LastError("backend"); err == nil {
+			t.Error("nobody is told")
+		}
+		l.dies = 0
+		if _, err := p.Turn(t.Context(), turn(backend, "s1", "hello")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		if n := len(p.Processes("backend")); n != 2 {
+			t.Errorf("%d processes after a turn that went well, want its own and a spare", n)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -43,7 +44,7 @@ func (p *Pool) launch(ctx context.Context, pr *process) error {
 		p.startFailed(pr.team.Name, err)
 		return err
 	}
-	if f := p.failures[pr.team.Name]; f != nil {
+	if f := p.failures[pr.team.Name]; f != nil && pr.session.ID != "" { // a spare may yet die unused
 		f.starts, f.until, f.delay = 0, time.Time{}, nil
 	}
 	pr.agent, pr.agentID = a, agentID
@@ -122,9 +123,7 @@ func (p *Pool) Serve(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		p.mu.Lock()
-		for _, t := range p.cfg.Teams() {
-			p.keepSpares(t)
-		}
+		p.keepSpares()
 		p.mu.Unlock()
 		select {
 		case <-tick.C:
@@ -144,36 +143,51 @@ func (p *Pool) spare(team iris.Team) *process {
 	return nil
 }
 
-// keepSpares starts spares until the team has as many as it wants, while there is room
-// without ending anything; with mu held.
-func (p *Pool) keepSpares(team iris.Team) {
-	have := 0
+// keepSpares ends the spares of teams that are gone or are configured otherwise now, and
+// starts new ones until each team has as many as it wants; with mu held. It does so while there
+// is room without ending anything and no turn waits for that room: else the spare would be
+// ended for the turn, another would take its place, and the turn would never get it.
+func (p *Pool) keepSpares() {
+	teams := p.cfg.Teams()
+	have := map[string]int{}
 	for pr := range p.processes {
-		if pr.session.ID == "" && pr.team.Name == team.Name && pr.state != iris.ProcessStopping {
-			if pr.state == iris.ProcessIdle && !same(pr.team, team) {
-				p.stop(pr)
-				continue
-			}
-			have++
+		if pr.session.ID != "" || pr.state == iris.ProcessStopping {
+			continue
+		}
+		i := slices.IndexFunc(teams, func(t iris.Team) bool { return t.Name == pr.team.Name })
+		if pr.state == iris.ProcessIdle && (i < 0 || !same(pr.team, teams[i])) {
+			p.stop(pr)
+			continue
+		}
+		have[pr.team.Name]++
+	}
+	if p.waiting > 0 || p.closing.Err() != nil {
+		return
+	}
+	for _, team := range teams {
+		f := p.failures[team.Name]
+		for n := have[team.Name]; n < team.Warm && (f == nil || f.starts < freeFailures) && p.room(team, false); n++ {
+			p.startSpare(team)
 		}
 	}
-	f := p.failures[team.Name]
-	for ; have < team.Warm && p.closing.Err() == nil && (f == nil || f.starts < freeFailures) && p.room(team, false); have++ {
-		pr := p.place(team, iris.NewUUID())
-		p.work.Go(func() {
-			if err := p.launch(p.closing, pr); err != nil {
-				p.log.Warn("no spare process", "team", team.Name, "error", err)
-				return
-			}
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			if pr.state == iris.ProcessBusy {
-				pr.turns = 0
-				p.rest(pr)
-				p.change()
-			}
-		})
-	}
+}
+
+// startSpare adds a spare of the team; with mu held.
+func (p *Pool) startSpare(team iris.Team) {
+	pr := p.place(team, iris.NewUUID())
+	p.work.Go(func() {
+		if err := p.launch(p.closing, pr); err != nil {
+			p.log.Warn("no spare process", "team", team.Name, "error", err)
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if pr.state == iris.ProcessBusy {
+			pr.turns = 0
+			p.rest(pr)
+			p.change()
+		}
+	})
 }
 
 // room reports whether the team may have one more process. When evict is set and only idle
