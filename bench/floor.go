@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	iris "github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/internal/drive"
 )
 
@@ -19,7 +20,8 @@ func (b *bench) startFloor(ctx context.Context) (*floor, error) {
 	env := slices.Concat(b.model.Env(filepath.Join(b.dir, "home")), []string{"CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS=1", "CLAUDE_CODE_MAX_RETRIES=3"})
 	p, err := drive.Run(ctx, filepath.Join(b.dir, "team"), env, b.claude,
 		"-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose",
-		"--include-partial-messages", "--replay-user-messages", "--permission-prompt-tool", "stdio")
+		"--include-partial-messages", "--replay-user-messages", "--permission-prompt-tool", "stdio",
+		"--session-id", iris.NewUUID())
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +68,7 @@ func (f *floor) turn(text string) (t timing, err error) {
 	began := time.Now()
 	// As long as the line that Iris puts in front.
 	text = "Message through Iris from the local user:\n\n" + text
-	if err := f.Write(map[string]any{"type": "user", "message": map[string]any{"role": "user", "content": text}}); err != nil {
+	if err := f.Write(map[string]any{"type": "user", "message": map[string]any{"role": "user", "content": text}, "uuid": iris.NewUUID()}); err != nil {
 		return t, err
 	}
 	for {

@@ -32,7 +32,8 @@ func TestTheFloorAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			said, err := b.said(id)
+			asked, err := b.asked(id)
+			said := asked.FirstDelta
 			if err != nil || turn.first.Before(said) || turn.first.Sub(said) > turn.took {
 				t.Errorf("%v: the first word was said at %v, printed at %v, in a turn of %v", err, said, turn.first, turn.took)
 			}

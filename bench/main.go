@@ -138,14 +138,14 @@ func question(what string, n int) (text, id string) {
 	return "Question " + id + " [[say All is well here, thank you.]]", id
 }
 
-// said is when the model wrote the first word of its answer to the question.
-func (b *bench) said(id string) (time.Time, error) {
+// asked is how the model was asked the question.
+func (b *bench) asked(id string) (model.Request, error) {
 	for _, r := range b.model.Requests() {
 		if strings.Contains(r.Text, id) {
-			return r.FirstDelta, nil
+			return r, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("the model was never asked %s", id)
+	return model.Request{}, fmt.Errorf("the model was never asked %s", id)
 }
 
 // turns runs the ways n times, each time from another one on, so that none is always the
@@ -188,46 +188,45 @@ func (b *bench) warm(ctx context.Context) (err error) {
 			b.addTime(what, d)
 		}
 	}
+	// way is one way to ask; to asks, and tells when the first piece of the answer was read,
+	// if it was seen, and how long the whole took.
+	way := func(name string, to func(text string) (first time.Time, took time.Duration, err error)) func(context.Context, int) error {
+		return func(_ context.Context, i int) error {
+			text, id := question(name, i)
+			began := time.Now()
+			first, took, err := to(text)
+			if err != nil {
+				return err
+			}
+			asked, err := b.asked(id)
+			add(name+" warm", took)
+			add(name+" there", asked.At.Sub(began))
+			if !first.IsZero() {
+				add(name+" first", first.Sub(asked.FirstDelta))
+			}
+			return err
+		}
+	}
 	ways := []func(context.Context, int) error{
-		func(_ context.Context, i int) error {
-			text, id := question("floor", i)
+		way("floor", func(text string) (time.Time, time.Duration, error) {
 			t, err := floor.turn(text)
-			if err != nil {
-				return err
-			}
-			said, err := b.said(id)
-			add("floor warm", t.took)
-			add("floor first", t.first.Sub(said))
-			return err
-		},
-		func(ctx context.Context, i int) error {
-			text, _ := question("http", i)
+			return t.first, t.took, err
+		}),
+		way("http", func(text string) (time.Time, time.Duration, error) {
 			took, err := server.ask(ctx, "backend", "http", text)
-			add("http warm", took)
-			return err
-		},
-		func(ctx context.Context, i int) error {
-			text, id := question("sse", i)
-			first, err := server.stream(ctx, "backend", "sse", text)
-			if err != nil {
-				return err
-			}
-			said, err := b.said(id)
-			add("sse first", first.Sub(said))
-			return err
-		},
-		func(_ context.Context, i int) error {
-			text, _ := question("mcp", i)
+			return time.Time{}, took, err
+		}),
+		way("sse", func(text string) (time.Time, time.Duration, error) {
+			return server.stream(ctx, "backend", "sse", text)
+		}),
+		way("mcp", func(text string) (time.Time, time.Duration, error) {
 			took, err := askTeam(server.MCP, "backend", "mcp", text)
-			add("mcp warm", took)
-			return err
-		},
-		func(_ context.Context, i int) error {
-			text, _ := question("relay", i)
+			return time.Time{}, took, err
+		}),
+		way("relay", func(text string) (time.Time, time.Duration, error) {
 			took, err := askTeam(relay, "backend", "relay", text)
-			add("relay warm", took)
-			return err
-		},
+			return time.Time{}, took, err
+		}),
 	}
 	record = false // the first turns start processes
 	if err := turns(ctx, 5, ways...); err != nil {

@@ -41,9 +41,16 @@ func (b *bench) report(ctx context.Context) string {
 	p("| | median | p99 | n | added to the floor's median | to its p99 | mark |\n| --- | --- | --- | --- | --- | --- | --- |")
 	p("| floor: bare pipe | %s |  |  |  |", b.cells("floor warm"))
 	for _, row := range [][2]string{
-		{"ask over HTTP", "http warm"}, {"`ask_team` over MCP stdio", "mcp warm"}, {"`ask_team` through a relay", "relay warm"},
+		{"ask over HTTP", "http warm"}, {"stream over SSE, to its end", "sse warm"}, {"`ask_team` over MCP stdio", "mcp warm"}, {"`ask_team` through a relay", "relay warm"},
 	} {
 		p("| %s | %s | %s | ≤ 1 ms, p99 ≤ 5 ms |", row[0], b.cells(row[1]), b.added(row[1], "floor warm"))
+	}
+
+	p("\nOf that, the milliseconds until the model is asked, so that the two directions can be told apart:\n")
+	p("| | median | p99 | n | added to the floor's median | to its p99 |\n| --- | --- | --- | --- | --- | --- |")
+	p("| floor: bare pipe | %s |  |  |", b.cells("floor there"))
+	for _, row := range [][2]string{{"HTTP", "http there"}, {"MCP stdio", "mcp there"}, {"a relay", "relay there"}} {
+		p("| %s | %s | %s |", row[0], b.cells(row[1]), b.added(row[1], "floor there"))
 	}
 
 	p("\n## The first words\n")

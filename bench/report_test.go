@@ -18,7 +18,8 @@ func TestSamples(t *testing.T) {
 func TestTheReportComparesWithTheFloor(t *testing.T) {
 	b := &bench{options: options{warm: 5, claude: "claude-that-is-not-there"}, got: map[string]*samples{}}
 	for what, values := range map[string][]float64{
-		"floor warm": {40, 41, 42}, "http warm": {41, 41.5, 50}, "mcp warm": {41, 41.25, 41.5}, "relay warm": {42, 43, 44},
+		"floor warm": {40, 41, 42}, "http warm": {41, 41.5, 50}, "mcp warm": {41, 41.25, 41.5}, "relay warm": {42, 43, 44}, "sse warm": {41, 42, 43},
+		"floor there": {30}, "http there": {31}, "mcp there": {31}, "relay there": {32},
 		"floor first": {1, 2, 3}, "sse first": {1.5, 2.5, 3.5},
 		"floor cold": {400}, "http cold": {420}, "http spare": {91},
 		"start fresh": {30}, "start again": {20}, "memory idle": {21.5}, "memory busy": {30}, "cpu idle": {0.2},

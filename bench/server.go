@@ -60,8 +60,9 @@ func (s server) ask(ctx context.Context, team, session, text string) (time.Durat
 	return took, err
 }
 
-// stream asks over SSE and tells when the first chunk had come.
-func (s server) stream(ctx context.Context, team, session, text string) (first time.Time, err error) {
+// stream asks over SSE, tells when the first chunk had come, and times the whole.
+func (s server) stream(ctx context.Context, team, session, text string) (first time.Time, took time.Duration, err error) {
+	began := time.Now()
 	var last drive.Event
 	err = s.Stream(ctx, "POST", "/teams/"+team+"/stream", map[string]string{"message": text, "sessionId": session}, func(e drive.Event) {
 		if e.Name == "chunk" && first.IsZero() {
@@ -72,7 +73,7 @@ func (s server) stream(ctx context.Context, team, session, text string) (first t
 	if err == nil && (first.IsZero() || last.Name != "complete") {
 		err = fmt.Errorf("the stream ended with %s %s", last.Name, last.Data)
 	}
-	return first, err
+	return first, last.At.Sub(began), err
 }
 
 // askTeam asks over MCP and times it.

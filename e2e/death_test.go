@@ -15,7 +15,7 @@ import (
 
 func TestAProcessThatIsKilledInMidAnswer(t *testing.T) {
 	everyCLI(t, func(t *testing.T, r *rig) {
-		id := newID()
+		id := iris.NewUUID()
 		k := r.talk(id, false)
 		k.answer("My name is Ada.")
 		var killed atomic.Int64

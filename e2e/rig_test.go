@@ -132,15 +132,7 @@ func (r *rig) talk(id string, resume bool) *talk {
 }
 
 // fresh starts an agent for a new conversation.
-func (r *rig) fresh() *talk { r.t.Helper(); return r.talk(newID(), false) }
-
-// newID makes a random UUID, as the CLI wants for a conversation.
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
+func (r *rig) fresh() *talk { r.t.Helper(); return r.talk(iris.NewUUID(), false) }
 
 // nap is a command that sleeps for a time that no other process has, so that running finds it.
 func nap() string {

@@ -144,7 +144,7 @@ func TestAnInterruptEndsTheTurnAndNothingElse(t *testing.T) {
 
 func TestAConversationGoesOnInANewProcess(t *testing.T) {
 	everyCLI(t, func(t *testing.T, r *rig) {
-		id := newID()
+		id := iris.NewUUID()
 		first := r.talk(id, false)
 		first.answer("My name is Ada.")
 		if err := first.agent.Close(); err != nil {
@@ -157,7 +157,7 @@ func TestAConversationGoesOnInANewProcess(t *testing.T) {
 		if _, err := r.start(id, false); !errors.Is(err, iris.ErrConversationTaken) {
 			t.Errorf("a second conversation of that id: %v", err)
 		}
-		if _, err := r.start(newID(), true); !errors.Is(err, iris.ErrConversationLost) {
+		if _, err := r.start(iris.NewUUID(), true); !errors.Is(err, iris.ErrConversationLost) {
 			t.Errorf("an unknown conversation: %v", err)
 		}
 	})

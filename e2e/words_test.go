@@ -24,7 +24,7 @@ func sent(m *model.Server) []byte {
 
 func TestAPathBehindAnAtIsNotRead(t *testing.T) {
 	everyCLI(t, func(t *testing.T, r *rig) {
-		secret := "hush-" + newID()
+		secret := "hush-" + iris.NewUUID()
 		inside := r.write("secret.txt", secret)
 		outside := t.TempDir() + "/secret.txt"
 		k := r.fresh()
@@ -54,7 +54,7 @@ func TestAPathBehindAnAtIsNotRead(t *testing.T) {
 // The proof above is worth something only if the CLI, left to itself, does read the file.
 func TestTheBareCLIReadsAPathBehindAnAt(t *testing.T) {
 	everyCLI(t, func(t *testing.T, r *rig) {
-		secret := "hush-" + newID()
+		secret := "hush-" + iris.NewUUID()
 		r.write("secret.txt", secret)
 		cmd := exec.CommandContext(t.Context(), r.team.ClaudePath, "-p", "read @secret.txt")
 		cmd.Dir, cmd.Env = r.team.Path, r.model.Env(t.TempDir())
