@@ -239,7 +239,10 @@ func (p *Pool) begin(ctx context.Context, pr *process) error {
 		return nil
 	}
 	if err := p.store.SetAgent(ctx, s.ID, agentID, true); err != nil {
-		p.give(pr, nil)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // the store says only that it was broken off
+		}
+		p.give(pr, err)
 		return fmt.Errorf("store the session's conversation: %w", err)
 	}
 	p.mu.Lock()

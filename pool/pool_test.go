@@ -138,11 +138,17 @@ func (f *fake) Close() error {
 
 // sessions remembers what the pool stores.
 type sessions struct {
+	takes  time.Duration // to be stored
 	mu     sync.Mutex
 	agents map[string]string
 }
 
-func (s *sessions) SetAgent(_ context.Context, id, agentID string, _ bool) error {
+func (s *sessions) SetAgent(ctx context.Context, id, agentID string, _ bool) error {
+	select {
+	case <-time.After(s.takes):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.agents[id] = agentID
@@ -571,12 +577,14 @@ func TestACallerWhoLeaves(t *testing.T) {
 		after time.Duration
 	}{
 		{"while the process starts", 100 * time.Millisecond},
+		{"while the conversation is stored", 550 * time.Millisecond},
 		{"in mid-turn", 700 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &launcher{takes: 500 * time.Millisecond}
-				p, _ := open(t, l, 10)
+				p, s := open(t, l, 10)
+				s.takes = 100 * time.Millisecond
 				ctx, leave := context.WithCancelCause(t.Context())
 				time.AfterFunc(tt.after, func() { leave(why) })
 				if _, err := p.Turn(ctx, turn(team("backend"), "s1", "slow")); !errors.Is(err, why) {
