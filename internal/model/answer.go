@@ -81,6 +81,8 @@ func (c *conversation) value(groups map[string]string, try func() int) func(stri
 			return c.remembered(), true
 		case "result":
 			return c.result(), true
+		case "response":
+			return c.response(), true
 		case "lookup":
 			return c.lookup(), true
 		case "try":

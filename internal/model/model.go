@@ -34,6 +34,7 @@
 //	{text}       the user's text exactly as it came
 //	{earlier}    the earlier questions of this conversation, numbered
 //	{result}     what the last tool call gave
+//	{response}   that, or of a JSON object its field "response"
 //	{lookup}     the lines of the project's CLAUDE.md that fit the question best
 //	{try}        how often the CLI has sent this same request: 1, and more after a [[cut]]
 //

@@ -96,6 +96,23 @@ func essence(a answer) string {
 	return fmt.Sprintf("%+v %q", a, tools)
 }
 
+func TestTheResponseOfATool(t *testing.T) {
+	for _, tt := range []struct{ name, result, want string }{
+		{"is its field of that name", `{"team":"backend","response":"v2"}`, "v2"},
+		{"may be empty", `{"response":""}`, ""},
+		{"is all of an object without it", `{"error":{}}`, `{"error":{}}`},
+		{"is all of what is no object", "v2", "v2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := &talk{t: t, s: start(t, model.Options{})}
+			a := k.ask(`[[tool ask_team {"team":"backend"}]][[say They said <{response}>.]]`)
+			if a = k.result(a, tt.result); a.Text != "They said <"+tt.want+">." {
+				t.Errorf("got %q", a.Text)
+			}
+		})
+	}
+}
+
 func TestRoundsFollowTheToolResults(t *testing.T) {
 	k := &talk{t: t, s: start(t, model.Options{})}
 	a := k.ask(`[[say First.]][[tool Read {"file_path":"a"}]][[tool Bash {"command":"cat {result}"}]][[say It says {result}.]]`)

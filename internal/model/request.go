@@ -219,6 +219,16 @@ func (c *conversation) result() string {
 	return c.results[len(c.results)-1]
 }
 
+// response is what somebody said who was asked through a tool: the field of that name of the
+// last result, when it is a JSON object that has one, else all of it.
+func (c *conversation) response() string {
+	var said struct{ Response *string }
+	if json.Unmarshal([]byte(c.result()), &said) == nil && said.Response != nil {
+		return *said.Response
+	}
+	return c.result()
+}
+
 // side names what the CLI wants beside the conversation; empty: this is the conversation.
 func (r *apiRequest) side(c *conversation) string {
 	switch {
