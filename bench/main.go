@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -148,15 +149,21 @@ func (b *bench) asked(id string) (model.Request, error) {
 	return model.Request{}, fmt.Errorf("the model was never asked %s", id)
 }
 
-// turns runs the ways n times, each time from another one on, so that none is always the
-// first after a pause or always behind the same one.
+// settle is the pause before each sample: a CLI still writes its record for some
+// milliseconds after its answer, and that should not be on the next one's bill.
+const settle = 60 * time.Millisecond
+
+// turns runs the ways n times, in another order each time, so that none is always behind the
+// same one.
 func turns(ctx context.Context, n int, ways ...func(context.Context, int) error) error {
 	for i := range n {
-		for k := range ways {
-			if err := context.Cause(ctx); err != nil {
-				return err
+		for _, k := range rand.Perm(len(ways)) {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(settle):
 			}
-			if err := ways[(i+k)%len(ways)](ctx, i); err != nil {
+			if err := ways[k](ctx, i); err != nil {
 				return err
 			}
 		}

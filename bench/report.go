@@ -28,8 +28,8 @@ func (b *bench) report(ctx context.Context) string {
 	p := func(format string, args ...any) { fmt.Fprintf(&w, format+"\n", args...) }
 	p("# Benchmarks\n")
 	p("What Iris adds to the bare Claude Code CLI, which is the *floor*: the same CLI with the same arguments on a bare pipe, with")
-	p("the same scripted model ([how](scripted-model.md)), in the same run. Floor and Iris take turns, so that whatever else the")
-	p("machine does hits both alike. The model answers at once: with a real one its seconds come on top, for both.\n")
+	p("the same scripted model ([how](scripted-model.md)), in the same run. Floor and Iris take turns in random order, so that whatever")
+	p("else the machine does hits both alike. The model answers at once: with a real one its seconds come on top, for both.\n")
 	p("`make bench`, on %s.\n", time.Now().UTC().Format(time.DateOnly))
 	p("| | |\n| --- | --- |")
 	for _, row := range machine(ctx, b.claude) {
