@@ -120,10 +120,14 @@ func (d *Dispatcher) Wait(ctx context.Context, messageID string) (iris.Message, 
 	}
 	select {
 	case <-ended:
-		return d.store.Message(ctx, messageID)
 	case <-ctx.Done():
-		return m, context.Cause(ctx)
+		select {
+		case <-ended: // at a shutdown both come at once, and an answer that is there is given
+		default:
+			return m, context.Cause(ctx)
+		}
 	}
+	return d.store.Message(context.WithoutCancel(ctx), messageID)
 }
 
 // Cancel ends the message: at once when it waits, by interrupting its turn when it runs. It

@@ -256,6 +256,65 @@ func TestWhoseSession(t *testing.T) {
 	})
 }
 
+// lastAnswer is a record and a bus of a message that ends in the moment in which the wait for
+// it does, as everything does at a shutdown.
+type lastAnswer struct {
+	dispatch.Store
+	dispatch.Bus
+	end   context.CancelFunc
+	reads int
+}
+
+func (l *lastAnswer) Message(ctx context.Context, id string) (iris.Message, error) {
+	if l.reads++; l.reads == 1 {
+		l.end()
+		return iris.Message{ID: id, Status: iris.StatusProcessing}, nil
+	}
+	return iris.Message{ID: id, Status: iris.StatusCompleted}, ctx.Err()
+}
+
+func (l *lastAnswer) Ended(string) (<-chan struct{}, func()) {
+	ended := make(chan struct{})
+	close(ended)
+	return ended, func() {}
+}
+
+func TestAnAnswerThatIsThereIsGivenWhateverElseEnds(t *testing.T) {
+	for range 50 { // a select picks by chance
+		ctx, end := context.WithCancel(t.Context())
+		l := &lastAnswer{end: end}
+		d := dispatch.New(dispatch.Config{}, teams{}, l, l, &actor{}, nil, slog.New(slog.DiscardHandler))
+		if m, err := d.Wait(ctx, "msg_1"); err != nil || m.Status != iris.StatusCompleted {
+			t.Fatalf("got %s, %v", m.Status, err)
+		}
+	}
+}
+
+// unreadable is a record that cannot be read, and a bus that keeps what it is given.
+type unreadable struct {
+	dispatch.Store
+	dispatch.Bus
+	end iris.Message
+}
+
+func (*unreadable) Message(context.Context, string) (iris.Message, error) {
+	return iris.Message{}, errors.New("disk on fire")
+}
+
+func (u *unreadable) Finish(_ context.Context, m iris.Message, _ int, _ iris.Event) error {
+	u.end = m
+	return nil
+}
+
+func TestAClaimedMessageThatCannotBeReadEnds(t *testing.T) {
+	u := &unreadable{}
+	d := dispatch.New(dispatch.Config{}, teams{}, u, u, &actor{}, nil, slog.New(slog.DiscardHandler))
+	d.Run(t.Context(), iris.Job{ID: "job_1", MessageID: "msg_1", Attempt: 1}, reasons)
+	if u.end.ID != "msg_1" || u.end.Status != iris.StatusFailed || u.end.Err.Code != iris.CodeInternal {
+		t.Errorf("it ended as %+v", u.end)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

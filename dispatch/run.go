@@ -24,6 +24,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 	m, err := d.store.Message(ctx, j.MessageID)
 	if err != nil {
 		log.Error("a claimed message can't be read", "error", err)
+		d.finish(ctx, ended(iris.Message{ID: j.MessageID}, iris.StatusFailed, iris.AsError(err)), j)
 		return
 	}
 	res, err := d.turn(ctx, m, j)
