@@ -189,6 +189,37 @@ func TestAMessageThatTheCLIDropsIsOver(t *testing.T) {
 	}
 }
 
+// A round of the CLI's own may be taken for the answer to a message that the CLI then drops.
+func TestARoundThatOutlivesItsTurnIsToldToNobody(t *testing.T) {
+	a := newAgent(iris.Team{Name: "backend", Path: t.TempDir()}, slog.New(slog.DiscardHandler), time.Second)
+	a.idle = true
+	over := false
+	tn := &turn{uuid: mine, ctx: context.Background(), over: make(chan struct{})}
+	tn.Decide = func(context.Context, iris.Permission) iris.Decision { return iris.Decision{} }
+	tn.Emit = func(e iris.Event) {
+		if over {
+			t.Errorf("told %+v after the turn", e)
+		}
+	}
+	hear := func(lines ...string) {
+		for _, s := range lines {
+			l, _ := parse([]byte(s))
+			a.line(l)
+		}
+	}
+	a.begin(tn)
+	hear(running, begins, opens("i"), delta("its "))
+	a.breakOff(errors.New("nobody wants it"))
+	hear(dropped)
+	<-tn.over
+	over, a.queue = true, nil
+	hear(delta("own"), says("i", "its own"), uses("i", "Bash"),
+		`{"type":"control_request","request_id":"r","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{}}}`)
+	if got := fmt.Sprintf("%s", a.queue); !strings.Contains(got, `"behavior":"deny"`) {
+		t.Errorf("the permission was answered %s", got)
+	}
+}
+
 func TestAMessageWaitsForTheRoundBeforeIt(t *testing.T) {
 	a := newAgent(iris.Team{Name: "backend", Path: t.TempDir()}, slog.New(slog.DiscardHandler), time.Second)
 	a.idle = true

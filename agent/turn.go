@@ -192,10 +192,11 @@ func (r result) aborted() bool {
 	return r.TerminalReason == "aborted_streaming" || r.TerminalReason == "aborted_tools"
 }
 
-// finish ends the turn.
+// finish ends the turn. A round that goes on, because it was none of the turn's or has not
+// been broken off yet, is shown to nobody from here on.
 func (a *Agent) finish(r iris.Result, err error) {
 	t := a.turn
-	a.turn = nil
+	a.turn, a.round.emit = nil, nil
 	t.result, t.err = r, err
 	for id, d := range a.open {
 		if d.turn == t {
