@@ -78,11 +78,16 @@ func isMCP(stdin *os.File) bool {
 }
 
 // untilSignal ends its context at the first signal to stop. A second one means now: what
-// runs is ended at once, and settled by the next start.
+// runs is ended at once, and settled by the next start. Whoever started the server may have
+// had it ignore a signal, as nohup does; it stays ignored.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(sig) {
+			signal.Notify(signals, sig)
+		}
+	}
 	go func() {
 		select {
 		case <-signals:
