@@ -165,7 +165,7 @@ func newAgent(team iris.Team, log *slog.Logger, grace time.Duration) *Agent {
 		team:    team,
 		grace:   grace,
 		log:     log,
-		tail:    &tail{},
+		tail:    newTail(),
 		ready:   make(chan struct{}),
 		turns:   make(chan *turn),
 		decided: make(chan *decision),

@@ -183,13 +183,17 @@ func (a *Agent) write(stdin *os.File) {
 
 // tail keeps the end of what the CLI writes to stderr. It is silent unless something is wrong.
 type tail struct {
-	mu  sync.Mutex
-	end []byte
+	whole chan struct{} // closed at the end of stderr
+	mu    sync.Mutex
+	end   []byte
 }
 
 const tailSize = 4 << 10
 
+func newTail() *tail { return &tail{whole: make(chan struct{})} }
+
 func (t *tail) read(stderr io.Reader) {
+	defer close(t.whole)
 	b := make([]byte, tailSize)
 	for {
 		n, err := stderr.Read(b)

@@ -13,7 +13,8 @@ type state struct {
 	turn  *turn  // under way, or nil
 	round *round // that the CLI is in, or that will be next
 
-	idle    bool      // as the CLI said last; a CLI that never says so is always idle
+	idle    bool      // it takes a message: it said so, or has just answered one
+	tasks   bool      // there were background tasks: it may take rounds that nobody asked for
 	news    bool      // a background task has ended: the next round may be about that
 	speaks  bool      // the CLI says which message it starts (2.1.330)
 	heard   time.Time // when the last line came
@@ -146,8 +147,10 @@ func (a *Agent) system(l line) {
 		}
 		a.send()
 		return
+	case "task_started", "background_tasks_changed":
+		a.tasks = true
 	case "task_notification":
-		a.news = true
+		a.tasks, a.news = true, true
 	case "init":
 		if !a.news && !a.speaks {
 			a.claim(false)
@@ -269,6 +272,10 @@ func (a *Agent) gone() {
 	case <-time.After(a.grace): // it closed its output, and lives
 		a.child.Kill()
 		<-a.reaped
+	}
+	select {
+	case <-a.tail.whole: // its last words say why
+	case <-time.After(lingering): // somebody else holds its stderr
 	}
 	if t := a.turn; t != nil {
 		err := t.stop
