@@ -75,6 +75,9 @@ func (s *Server) await(ctx context.Context, req *request, m iris.Message, patien
 	if err != nil && errors.Is(context.Cause(wait), errPatience) {
 		final, err = s.late(ctx, m, patience, cancelLate)
 	}
+	if err != nil && errors.Is(context.Cause(ctx), errShutdown) {
+		final, err = s.withdraw(ctx, m)
+	}
 	if err == nil {
 		err = outcome(final)
 	}
@@ -96,6 +99,18 @@ func (s *Server) late(ctx context.Context, m iris.Message, patience time.Duratio
 		return final, nil
 	}
 	return m, iris.Errorf(iris.CodeTimeout, "%s has not answered within %s and was cancelled; ask again with a longer timeout", m.Team, patience)
+}
+
+// withdraw is what an ask comes to that still waits in the queue when the server ends. Its
+// client is told to send it again, and so do the SDKs by themselves: left in the queue, it
+// would be answered twice.
+func (s *Server) withdraw(ctx context.Context, m iris.Message) (iris.Message, error) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
+	defer stop()
+	if final, err := s.dispatcher.Cancel(ctx, m.ID); err == nil && final.Status != iris.StatusCancelled {
+		return final, nil // it was quicker
+	}
+	return m, errShutdown
 }
 
 // outcome is nil for a completed message, else why there is no answer.

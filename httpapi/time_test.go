@@ -319,6 +319,9 @@ func TestShutdown(t *testing.T) {
 				if ended := <-stopped; ended > 23*time.Second {
 					t.Errorf("Serve ended after %s", ended)
 				}
+				if m := f.find("msg_00000000000000000000000001"); strings.Contains(tt.says, "send the request again") && m.Status != iris.StatusCancelled {
+					t.Errorf("the message is %s, and would be answered beside the one that is sent again", m.Status)
+				}
 				if w := f.do(call{path: "/readyz", key: "-"}); w.Code != 503 {
 					t.Errorf("readyz: %d", w.Code)
 				}
