@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	mcpgo "github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -134,8 +135,8 @@ func (c *session) serve(in <-chan incoming) error {
 // handle answers what is no request and what must be done in order, and starts a goroutine
 // for the rest.
 func (c *session) handle(m json.RawMessage) {
-	if !json.Valid(m) {
-		c.refuse(nil, mcpgo.PARSE_ERROR, "this line is not JSON; send one JSON-RPC message a line")
+	if !utf8.Valid(m) || !json.Valid(m) { // JSON in Go lets any bytes pass in texts
+		c.refuse(nil, mcpgo.PARSE_ERROR, "this line is not JSON in UTF-8; send one JSON-RPC message a line")
 		return
 	}
 	if m = bytes.TrimSpace(m); m[0] != '{' {
