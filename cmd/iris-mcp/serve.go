@@ -42,7 +42,7 @@ func serveCmd() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve MCP on stdio and HTTP, in one process",
 		Long: `Serve the teams to everybody who may ask them: over MCP on stdio when stdin is a pipe or a
-socket, as it is when Claude Code starts iris-mcp, and over HTTP always.
+socket, as it is when Claude Code starts iris-mcp, and over HTTP unless api.enabled is false.
 
 The first server on a data folder owns it. A second one passes its MCP client on to the first
 and starts nothing of its own.`,
@@ -227,7 +227,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	if err := d.Recover(ctx); err != nil {
 		return err
 	}
-	return s.serve(ctx, parts{own, live, db, keys, ln, processes, jobs, d, log})
+	return s.serve(ctx, parts{own, live, db, keys, ln, processes, jobs, d, cfg.Settings.ShutdownGrace, log})
 }
 
 // parts are what serve serves.
@@ -240,6 +240,7 @@ type parts struct {
 	processes *pool.Pool
 	jobs      *queue.Queue
 	d         *dispatch.Dispatcher
+	grace     time.Duration
 	log       *slog.Logger
 }
 
@@ -266,6 +267,10 @@ func (s server) serve(ctx context.Context, p parts) error {
 		})
 		return nil
 	})
+	defer context.AfterFunc(taking, func() {
+		p.log.Info("stopping: what runs may end; a second Ctrl-C cuts it off", "grace", p.grace)
+	})()
+	address := "off"
 	fronts := mcp.New(p.d, p.db, p.log, version)
 	part := func(serve func() error) { // a front that ends takes the others with it
 		g.Go(func() error {
@@ -278,6 +283,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 		})
 	}
 	if p.ln != nil {
+		address = baseURL(p.ln.Addr())
 		http := httpapi.New(httpapi.Config{
 			Version:       version,
 			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
@@ -286,7 +292,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 		defer context.AfterFunc(taking, http.Drain)()
 		part(func() error { return http.Serve(serving, p.ln) })
 		if s.ready != nil {
-			s.ready(baseURL(p.ln.Addr()))
+			s.ready(address)
 		}
 	}
 	part(func() error {
@@ -304,7 +310,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 			return fronts.Serve(serving, mcp.Lines(s.in, s.out), caller(s.hello(), p.live.Teams()))
 		})
 	}
-	p.log.Info("serving", "version", version, "home", s.home, "config", s.configFile, "teams", len(p.live.Teams()), "mcp", s.in != nil, "http", p.ln != nil)
+	p.log.Info("serving", "version", version, "home", s.home, "config", s.configFile, "teams", len(p.live.Teams()), "mcp", s.in != nil, "http", address)
 	err := g.Wait()
 	p.log.Info("stopped")
 	return err
