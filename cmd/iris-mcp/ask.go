@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	sdk "github.com/iris-mcp/go-client"
 	"github.com/iris-mcp/iris-mcp"
@@ -36,14 +37,12 @@ Questions continue your standing conversation with the team, unless --new or --s
 another. Without --timeout the wait is as long as the team may take.
 
 Ctrl-C cancels the message: the team stops.`,
-		Args: teamAndText("question"),
+		Args:              teamAndText("question"),
+		ValidArgsFunction: completeTeam,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			question, err := textOf(cmd.InOrStdin(), args[1:], "question")
 			if err != nil {
 				return err
-			}
-			if o.timeout < 0 {
-				return usage("--timeout must be longer than nothing: 90s, 5m")
 			}
 			client, err := connect(cmd)
 			if err != nil {
@@ -67,7 +66,7 @@ Ctrl-C cancels the message: the team stops.`,
 	cmd.Flags().BoolVar(&o.json, "json", false, "print the answer and all that is known of it as JSON")
 	cmd.Flags().BoolVar(&o.fresh, "new", false, "begin a fresh conversation")
 	cmd.Flags().StringVar(&o.session, "session", "", "continue that conversation: a name of your own, or the sessionId of an earlier answer")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "wait no longer than this: 90s, 5m (the team goes on)")
+	cmd.Flags().Var((*duration)(&o.timeout), "timeout", "wait no longer than this: 90s, 5m (the team goes on)")
 	cmd.MarkFlagsMutuallyExclusive("new", "session")
 	return clientFlags(cmd)
 }
@@ -94,6 +93,9 @@ func textOf(stdin io.Reader, words []string, what string) (string, error) {
 		more, err := io.ReadAll(stdin)
 		if err != nil {
 			return "", fmt.Errorf("read the %s: %w", what, err)
+		}
+		if !utf8.Valid(more) {
+			return "", usage("what is piped in is not text in UTF-8: a team can read a file of its own, so name it; iconv converts other text")
 		}
 		if strings.TrimSpace(string(more)) != "" {
 			text = strings.TrimSpace(text + "\n\n" + strings.TrimRight(string(more), "\n"))

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/spf13/cobra"
@@ -42,6 +44,10 @@ func configCheckCmd() *cobra.Command {
 			}
 			for _, w := range c.Warnings {
 				fmt.Fprintln(cmd.ErrOrStderr(), "iris-mcp: "+w)
+			}
+			if _, err := os.Stat(c.File); errors.Is(err, fs.ErrNotExist) {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "there is no %s, and need be none: every setting is the default\n", c.File)
+				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is correct: %s\n", c.File, count(len(c.Teams), "team"))
 			return err

@@ -23,7 +23,8 @@ became of it. The task survives a restart of the server.
 
 What is piped in is the task, or is put below the one on the command line. With --wait it waits
 for the end and prints the answer; Ctrl-C then ends the wait, not the task.`,
-		Args: teamAndText("task"),
+		Args:              teamAndText("task"),
+		ValidArgsFunction: completeTeam,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			task, err := textOf(cmd.InOrStdin(), args[1:], "task")
 			if err != nil {
@@ -63,7 +64,8 @@ for the end and prints the answer; Ctrl-C then ends the wait, not the task.`,
 	cmd.Flags().BoolVar(&o.wait, "wait", false, "wait for the end and print the answer")
 	cmd.Flags().StringVar(&o.priority, "priority", "normal", "low, normal or high")
 	cmd.Flags().StringVar(&o.session, "session", "", "continue that conversation: a name of your own, or the sessionId of an earlier answer")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "the most the task may take: 30m, 2h (default: the team's turnTimeout)")
+	cmd.Flags().Var((*duration)(&o.timeout), "timeout", "the most the task may take: 30m, 2h (default: the team's turnTimeout)")
+	complete(cmd, "priority", "low", "normal", "high")
 	return clientFlags(cmd)
 }
 

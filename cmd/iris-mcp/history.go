@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -37,6 +38,9 @@ func historyCmd() *cobra.Command {
 				}
 				return printMessage(cmd.OutOrStdout(), m)
 			}
+			if f.Limit < 1 || f.Page < 1 {
+				return usage("--limit and --page count from 1")
+			}
 			f.Status = sdk.Status(status)
 			if f.Since, err = parseSince(since, time.Now()); err != nil {
 				return err
@@ -58,6 +62,7 @@ func historyCmd() *cobra.Command {
 	cmd.Flags().IntVar(&f.Limit, "limit", 20, "how many, up to 200")
 	cmd.Flags().IntVar(&f.Page, "page", 1, "which page of so many")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	complete(cmd, "status", "queued", "processing", "completed", "failed", "cancelled")
 	return clientFlags(cmd)
 }
 
@@ -96,6 +101,27 @@ func parseAge(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not longer than nothing", text)
 	}
 	return age, nil
+}
+
+// duration is a flag with a positive duration, as parseAge reads it.
+type duration time.Duration
+
+func (d *duration) Type() string { return "duration" }
+
+func (d *duration) String() string {
+	if *d == 0 {
+		return ""
+	}
+	return time.Duration(*d).String()
+}
+
+func (d *duration) Set(text string) error {
+	age, err := parseAge(text)
+	if err != nil {
+		return errors.New("it looks like 90s, 5m or 2h")
+	}
+	*d = duration(age)
+	return nil
 }
 
 func printHistory(w io.Writer, h *sdk.History) error {

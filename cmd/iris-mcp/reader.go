@@ -45,7 +45,7 @@ func newReader(cmd *cobra.Command, client *sdk.Client, team string, asJSON bool)
 // follow shows the events up to the last, and then what is still to be shown.
 func (r *reader) follow(ctx context.Context, events iter.Seq2[sdk.Event, error]) error {
 	defer r.line.Close()
-	r.line.Show(r.team)
+	r.line.Show(r.team + " · no word yet")
 	for e, err := range events {
 		if err != nil {
 			r.endLine()
@@ -102,7 +102,14 @@ func (r *reader) show(e sdk.Event) {
 	case sdk.EventToolResult:
 		r.doing("thinking")
 	case sdk.EventPermission:
-		r.doing("waits for leave to use a tool")
+		switch e.Decision {
+		case "":
+			r.doing("waits for leave to use " + e.Tool)
+		case "deny":
+			r.doing("may not use " + e.Tool)
+		}
+	case sdk.EventRetry:
+		r.doing(e.Reason)
 	case sdk.EventRestart:
 		r.endLine()
 		if r.live && r.wrote {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	sdk "github.com/iris-mcp/go-client"
 )
@@ -66,6 +67,36 @@ func TestAPersonSeesTheAnswerAsItIsWritten(t *testing.T) {
 	if got := errs.String(); got != "iris-mcp: the model's answer broke off; here it comes anew\n" {
 		t.Errorf("was told %q", got)
 	}
+}
+
+func TestAPersonIsToldWhatTheTeamDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out, screen bytes.Buffer
+		r := &reader{team: "backend", live: true, out: &out, err: io.Discard, line: startStatusLine(&screen, 80), newline: true}
+		err := r.follow(t.Context(), told(nil,
+			sdk.Event{Kind: sdk.EventStart, MessageID: "msg_1"},
+			sdk.Event{Kind: sdk.EventRetry, Reason: "the model's API failed (status 529): attempt 1 of 10 follows"},
+			sdk.Event{Kind: sdk.EventThinking},
+			sdk.Event{Kind: sdk.EventToolUse, Tool: "Bash", Input: []byte(`{"command":"sleep 3"}`)},
+			sdk.Event{Kind: sdk.EventPermission, Tool: "Bash"},
+			sdk.Event{Kind: sdk.EventPermission, Tool: "Bash", Decision: "deny"},
+			sdk.Event{Kind: sdk.EventChunk, Text: "I may not."},
+			sdk.Event{Kind: sdk.EventComplete},
+		))
+		if err != nil || out.String() != "I may not.\n" {
+			t.Errorf("%q, %v", out.String(), err)
+		}
+		var want strings.Builder
+		for _, doing := range []string{
+			"no word yet", "the model's API failed (status 529): attempt 1 of 10 follows", "thinking", "Bash sleep 3",
+			"waits for leave to use Bash", "may not use Bash",
+		} {
+			fmt.Fprintf(&want, "\r\x1b[K\x1b[2mbackend · %s (0 s)\x1b[0m", doing)
+		}
+		if got := screen.String(); got != want.String()+"\r\x1b[K" {
+			t.Errorf("drew %q\nwant %q", got, want.String())
+		}
+	})
 }
 
 func TestAPipeGetsTheAnswerAlone(t *testing.T) {
@@ -166,6 +197,7 @@ func TestWhatIsSaidToTheTeam(t *testing.T) {
 		{"both, one below the other", file("diff\n"), []string{"safe?"}, "safe?\n\ndiff"},
 		{"the words, if the pipe is empty", file("\n"), []string{"safe?"}, "safe?"},
 		{"nothing", null, nil, ""},
+		{"no binary file", file("\x7fELF\x01\xff"), []string{"what is this?"}, ""},
 		{"blanks", file(" \n"), []string{" "}, ""},
 	}
 	for _, tt := range tests {

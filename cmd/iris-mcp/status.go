@@ -12,9 +12,10 @@ import (
 func statusCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "status [TEAM]",
-		Short: "Show what the teams are doing",
-		Args:  cobra.MaximumNArgs(1),
+		Use:               "status [TEAM]",
+		Short:             "Show what the teams are doing",
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: completeTeam,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := connect(cmd)
 			if err != nil {
@@ -58,7 +59,7 @@ func printTeams(w io.Writer, url string, teams []sdk.TeamInfo) error {
 }
 
 func printTeam(w io.Writer, team *sdk.TeamStatus) error {
-	fmt.Fprintf(w, "%s: %s, %d running, %d waiting, %d sessions\n", team.Team, team.Status, team.Queue.Running, team.Queue.Waiting, team.Sessions)
+	fmt.Fprintf(w, "%s: %s, %d running, %d waiting, %s\n", team.Team, team.Status, team.Queue.Running, team.Queue.Waiting, count(team.Sessions, "session"))
 	if team.Description != "" {
 		fmt.Fprintln(w, printable(team.Description))
 	}

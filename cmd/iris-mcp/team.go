@@ -79,18 +79,45 @@ is not touched, and what was said to the team stays in the history.`,
 			}
 			return nil
 		},
+		ValidArgsFunction: completeTeam,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			file, err := configFile(cmd, true)
 			if err != nil {
 				return err
 			}
-			if err := config.RemoveTeam(file, args[0]); err != nil {
+			err = config.RemoveTeam(file, args[0])
+			if errors.Is(err, fs.ErrNotExist) {
+				return fail(exitNotFound, "there is no team %q: there is no %s", args[0], file)
+			}
+			if err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "team %q is no longer in %s\n", args[0], file)
 			return tellServer(cmd, args[0], false)
 		},
 	}
+}
+
+// completeTeam offers the configured teams as the first argument, and nothing as a later one.
+func completeTeam(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := loadConfig(cmd)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []cobra.Completion
+	for _, t := range c.Teams {
+		names = append(names, cobra.CompletionWithDesc(t.Name, oneLine(t.Description, 60)))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// complete offers the words that a flag may have.
+func complete(cmd *cobra.Command, flag string, words ...cobra.Completion) {
+	// The only error is a flag that is not there, or a second call.
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // tellServer says whether a server that runs has taken up the change. It watches the file and

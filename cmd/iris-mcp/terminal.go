@@ -125,7 +125,7 @@ func (l *statusLine) draw() {
 	if l.text == "" {
 		return
 	}
-	clock := fmt.Sprintf(" %d s", int(time.Since(l.since).Seconds()))
+	clock := fmt.Sprintf(" (%d s)", int(time.Since(l.since).Seconds()))
 	text := []rune(l.text)
 	if room := l.width - 1 - len(clock); len(text) > room {
 		text = append(text[:room-1], '…')

@@ -11,7 +11,7 @@ import (
 func TestTheStatusLineIsRedrawnAndTakenAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var screen bytes.Buffer
-		l := startStatusLine(&screen, 24)
+		l := startStatusLine(&screen, 26)
 		l.Show("backend · Read a.go")
 		time.Sleep(1500 * time.Millisecond)
 		l.Hide()
@@ -19,8 +19,8 @@ func TestTheStatusLineIsRedrawnAndTakenAway(t *testing.T) {
 		l.Show("a very long\ttext that\nhas no room")
 		l.Close()
 		const draw, clear = "\r\x1b[K\x1b[2m", "\r\x1b[K"
-		want := draw + "backend · Read a.go 0 s\x1b[0m" + draw + "backend · Read a.go 1 s\x1b[0m" + clear +
-			draw + "a very long text t… 4 s\x1b[0m" + clear
+		want := draw + "backend · Read a.go (0 s)\x1b[0m" + draw + "backend · Read a.go (1 s)\x1b[0m" + clear +
+			draw + "a very long text t… (4 s)\x1b[0m" + clear
 		if got := screen.String(); got != want {
 			t.Errorf("drew %q\nwant %q", got, want)
 		}
