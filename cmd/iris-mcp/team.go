@@ -52,7 +52,8 @@ it is. A server that runs takes it up at once.`,
 			} else if !info.IsDir() {
 				return usage("%s is not a folder", path)
 			}
-			file, err := configFile(cmd, true)
+			// Never the file of the working folder: no server but one started there would know of the team.
+			file, err := configFile(cmd, false)
 			if err != nil {
 				return err
 			}
