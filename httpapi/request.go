@@ -82,7 +82,7 @@ func (s *Server) record(g *gin.Context, req *request) {
 		slog.String("method", clip(g.Request.Method)),
 		slog.String("route", g.FullPath()),
 		slog.Int("status", status),
-		slog.Duration("took", time.Since(req.arrived)),
+		slog.Duration("took", time.Since(req.arrived).Round(100*time.Microsecond)),
 		slog.String("requestId", req.id),
 	}
 	if req.caller.Kind == iris.CallerKey {
