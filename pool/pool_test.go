@@ -65,8 +65,8 @@ func (l *launcher) started() []*fake {
 	return append([]*fake(nil), l.agents...)
 }
 
-// fake is an agent whose turn takes a second for "slow", dies for "die", and else is over at
-// once.
+// fake is an agent whose turn takes a second for "slow", never ends for "forever", dies for
+// "die", and else is over at once.
 type fake struct {
 	launcher *launcher
 	pid      int
@@ -97,6 +97,9 @@ func (f *fake) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 		return iris.Result{}, &iris.Error{Code: iris.CodeProcess, Message: "died", Err: iris.ErrNotBegun}
 	}
 	switch t.Text {
+	case "forever":
+		<-ctx.Done()
+		return iris.Result{}, fmt.Errorf("turn: %w", context.Cause(ctx))
 	case "die slowly": // Done comes late, as the real one's does
 		f.dead = true
 		time.AfterFunc(50*time.Millisecond, f.gone)
@@ -526,28 +529,69 @@ func TestTheCLIsOwnRecordDecidesHowASessionGoesOn(t *testing.T) {
 }
 
 func TestFailingStartsAreHeldBack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		retry bool
+		least time.Duration // that ten failing starts take
+		most  time.Duration // that one takes
+	}{
+		{"what may pass is tried less and less often, yet in time for who asks", true, 5 * time.Second, 15 * time.Second},
+		{"what no repetition mends is told at once", false, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &launcher{fails: func(string, bool) error {
+					return &iris.Error{Code: iris.CodeProcess, Message: "exit status 1", Retry: tt.retry}
+				}}
+				p, _ := open(t, l, 10)
+				start := time.Now()
+				for try := range 10 {
+					began := time.Now()
+					if _, err := p.Turn(t.Context(), turn(team("backend"), "s1", "hello")); iris.CodeOf(err) != iris.CodeProcess {
+						t.Fatalf("got %v", err)
+					}
+					if took := time.Since(began); try < 2 && took > 0 || took > tt.most {
+						t.Errorf("try %d was held back for %v", try, took)
+					}
+				}
+				if took := time.Since(start); took < tt.least {
+					t.Errorf("ten failing starts took only %v", took)
+				}
+				l.fails = nil
+				if _, err := p.Turn(t.Context(), turn(team("backend"), "s1", "hello")); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+func TestATurnThatWaitsSeesThatTheLimitWasRaised(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tries := 0
-		l := &launcher{fails: func(string, bool) error {
-			tries++
-			return iris.Errorf(iris.CodeProcess, "exit status 1")
-		}}
-		p, _ := open(t, l, 10)
+		var limit atomic.Int64
+		limit.Store(1)
+		l := &launcher{}
+		p := pool.New(pool.Config{
+			MaxProcesses: func() int { return int(limit.Load()) },
+			Teams:        func() []iris.Team { return nil },
+			Starts:       2,
+			RSS:          func(int) int64 { return 0 },
+		}, l.start, &sessions{agents: map[string]string{}}, slog.New(slog.DiscardHandler))
+		defer p.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer cancel()
+		all.Go(func() { p.Serve(ctx) })
+		all.Go(func() { p.Turn(ctx, turn(team("backend"), "s1", "forever")) })
+		synctest.Wait()
+		time.AfterFunc(5*time.Second, func() { limit.Store(2) })
 		start := time.Now()
-		for range 5 {
-			if _, err := p.Turn(t.Context(), turn(team("backend"), "s1", "hello")); iris.CodeOf(err) != iris.CodeProcess {
-				t.Fatalf("got %v", err)
-			}
-			if tries <= 2 && time.Since(start) > 0 {
-				t.Errorf("try %d was held back", tries)
-			}
-		}
-		if took := time.Since(start); took < 500*time.Millisecond {
-			t.Errorf("five failing starts took only %v", took)
-		}
-		l.fails = nil
-		if _, err := p.Turn(t.Context(), turn(team("backend"), "s1", "hello")); err != nil {
+		if _, err := p.Turn(ctx, turn(team("backend"), "s2", "hello")); err != nil {
 			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 7*time.Second {
+			t.Errorf("it waited %v", took)
 		}
 	})
 }

@@ -24,6 +24,10 @@ type failure struct {
 // take the machine down.
 const freeFailures = 2
 
+// maxDelay is the longest that a start is held back, give or take half of it. An asker with
+// the usual patience of 30 s still hears why.
+const maxDelay = 10 * time.Second
+
 // launch starts the CLI for a place that find made. On an error the place is gone.
 func (p *Pool) launch(ctx context.Context, pr *process) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -100,30 +104,37 @@ func (p *Pool) startConversation(ctx context.Context, pr *process) (Agent, strin
 	return a, agentID, err
 }
 
-// startFailed counts a failed start and holds the next ones back; with mu held.
+// startFailed counts a failed start and holds the next ones back; with mu held. What no
+// repetition mends (there is no CLI, no folder) was found out before a process was started, so
+// it is told at once, however often.
 func (p *Pool) startFailed(team string, err error) {
-	p.judge(team, iris.AsError(err))
+	e := iris.AsError(err)
+	p.judge(team, e)
 	f := p.failures[team]
 	if f == nil {
 		return
 	}
-	if f.starts++; f.starts < freeFailures {
+	if f.starts++; f.starts < freeFailures || !e.Retry {
 		return
 	}
 	if f.delay == nil {
 		f.delay = backoff.NewExponentialBackOff()
-		f.delay.InitialInterval, f.delay.MaxInterval = 250*time.Millisecond, 30*time.Second
+		f.delay.InitialInterval, f.delay.MaxInterval = 250*time.Millisecond, maxDelay
 	}
 	f.until = time.Now().Add(f.delay.NextBackOff())
 }
 
-// Serve keeps the teams' spare processes until the context ends.
+// Serve keeps the teams' spare processes, and has turns that wait look at the limits anew,
+// until the context ends.
 func (p *Pool) Serve(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		p.mu.Lock()
 		p.keepSpares()
+		if p.waiting > 0 {
+			p.change() // the configuration may have made room
+		}
 		p.mu.Unlock()
 		select {
 		case <-tick.C:
