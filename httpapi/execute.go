@@ -20,7 +20,7 @@ type executeBody struct {
 	Context     *iris.Context   `json:"context,omitempty" doc:"Where the task comes from; the agent gets it as data beside the task"`
 	SessionID   string          `json:"sessionId,omitempty" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask"`
 	Dedupe      *bool           `json:"dedupe,omitempty" doc:"By default true: the same task that still waits or runs is not queued twice"`
-	MaxAttempts int             `json:"maxAttempts,omitempty" minimum:"1" maximum:"100" doc:"How often it is tried at most; without it the configured queue.maxAttempts"`
+	MaxAttempts int             `json:"maxAttempts,omitempty" minimum:"1" maximum:"100" doc:"How often it may begin; it begins again only when Iris was ended in its middle. Without it the configured queue.maxAttempts"`
 }
 
 type executeOut struct {

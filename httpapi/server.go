@@ -32,7 +32,7 @@ type Dispatcher interface {
 	// INVALID_REQUEST, NOT_FOUND (its session), QUEUE_FULL, SHUTTING_DOWN.
 	Submit(ctx context.Context, a iris.Ask) (iris.Message, error)
 	// Events yields what follows event number after, from the store and then live, up to the
-	// last. It fails, rather than skip, when the reader has fallen behind; it ends with ctx.
+	// last, however far behind the reader is. It ends with ctx's error.
 	Events(ctx context.Context, messageID string, after int64) iter.Seq2[iris.Event, error]
 	// Wait returns the message once it is final, or ctx's error.
 	Wait(ctx context.Context, messageID string) (iris.Message, error)
