@@ -39,7 +39,7 @@ unit:
 	@for m in $(MODULES); do (cd $$m && go test -race -timeout 10m ./...) || exit 1; done
 
 e2e: claude build
-	scripts/no-network.sh go test -race -tags e2e -timeout 15m ./e2e/...
+	scripts/no-network.sh go test -race -count=1 -tags e2e -timeout 15m ./e2e/...
 
 bench: claude build
 	go run ./bench

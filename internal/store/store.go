@@ -195,7 +195,7 @@ func hotWrites() []string {
 }
 
 func hotReads() []string {
-	return []string{getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog}
+	return []string{getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun}
 }
 
 // Close waits for what runs and closes the file. No method may be called afterwards.
