@@ -1,18 +1,23 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/iris-mcp/iris-mcp/internal/doctor"
 	"github.com/iris-mcp/iris-mcp/internal/process"
+	"github.com/iris-mcp/iris-mcp/internal/store"
 	"github.com/spf13/cobra"
 )
 
@@ -85,7 +90,27 @@ func patient(cmd *cobra.Command) (*doctor.Doctor, error) {
 	if c.API.Enabled && c.API.Port != 0 {
 		d.Address = c.API.Address()
 	}
+	if err := c.CheckBind(false); err != nil && !storedKey(cmd, home) {
+		d.Unkeyed = err.Error()
+	}
 	return d, nil
+}
+
+// storedKey reports whether the data folder has a valid API key, or cannot be asked, which
+// others tell. A data folder that has no database gets none.
+func storedKey(cmd *cobra.Command, home string) bool {
+	if _, err := os.Stat(storeFile(home)); errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	found := true
+	_ = withStore(cmd, func(ctx context.Context, db *store.DB) error {
+		keys, err := db.Keys(ctx)
+		if err == nil {
+			found = slices.ContainsFunc(keys, iris.Key.Valid)
+		}
+		return err
+	})
+	return found
 }
 
 func printFindings(w io.Writer, found []doctor.Finding) error {

@@ -41,6 +41,7 @@ type Doctor struct {
 	Teams      []iris.Team
 	ClaudePath string // of teams that name none
 	Address    string // host:port to listen on; empty when the HTTP side is off
+	Unkeyed    string // why the server would not open that address, which wants an API key to exist; empty: it would
 	Socket     string // where the owner of the data folder would listen first
 	Running    string // the base URL that a server has left in the data folder, or empty
 

@@ -18,6 +18,9 @@ func (d *Doctor) server(ctx context.Context, web *http.Client) []Finding {
 		return []Finding{{"server", OK, "runs at " + d.Running, ""}}
 	}
 	found := []Finding{{"server", OK, "does not run", `start it with "iris-mcp serve"`}}
+	if d.Unkeyed != "" {
+		return append(found, Finding{Subject: "port", Level: Fail, Text: d.Unkeyed})
+	}
 	if d.Address == "" {
 		return found
 	}
