@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -233,8 +234,8 @@ func TestARestartForgetsNothing(t *testing.T) {
 					}
 					after = append(after, e)
 				}
-				if a, b := fmt.Sprint(before), fmt.Sprint(after); len(before) < 3 || len(a) != len(b) {
-					t.Errorf("the stream was\n%v\nand is\n%v", a, b)
+				if len(before) < 3 || !reflect.DeepEqual(before, after) {
+					t.Errorf("the stream was\n%v\nand is\n%v", before, after)
 				}
 				if a := s.answer("backend", "And? [[say {earlier}]]", name); !strings.Contains(a.Response, "apple") {
 					t.Errorf("the conversation goes on with %q", a.Response)
