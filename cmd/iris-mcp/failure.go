@@ -120,6 +120,9 @@ func say(e *sdk.Error) string {
 		if os.Getenv("IRIS_API_KEY") != "" {
 			return e.Name + `; the key is the one in IRIS_API_KEY ("iris-mcp api-key create" makes one)`
 		}
+		if e.Name == iris.CodeUnauthorized.Name() { // no key was sent: this data folder's own server gets the local user's
+			return `the Iris that answers is not the one of this data folder and wants an API key: name it with IRIS_API_KEY or --key-file, or start your own with "iris-mcp serve"`
+		}
 		return e.Name + `; name a key with IRIS_API_KEY or --key-file ("iris-mcp api-key create" makes one)`
 	case sdk.CodeRateLimited, sdk.CodeQueueFull, sdk.CodeShuttingDown:
 		if e.RetryAfter > 0 {

@@ -142,7 +142,7 @@ func printHistory(w io.Writer, h *sdk.History) error {
 		return err
 	}
 	if p := h.Pagination; p.HasNext {
-		fmt.Fprintf(w, "%d of %d; go on with --page %d\n", len(h.Messages), p.Total, p.Page+1)
+		fmt.Fprintf(w, "%d of %d; the same with --page %d shows more\n", len(h.Messages), p.Total, p.Page+1)
 	}
 	return nil
 }

@@ -146,6 +146,7 @@ func TestHowAWaitEnds(t *testing.T) {
 		{"the team is unknown", nil, &sdk.Error{Code: sdk.CodeTeamNotFound, Message: "no team"}, false, true, 4, "no team"},
 		{"the key may not", nil, &sdk.Error{Code: sdk.CodeForbidden, Message: "no"}, false, true, 3, "no"},
 		{"the key is wrong", nil, &sdk.Error{Code: sdk.CodeUnauthorized, Name: "Invalid API key", Message: "m"}, false, true, 3, `Invalid API key; name a key with IRIS_API_KEY or --key-file ("iris-mcp api-key create" makes one)`},
+		{"no key was sent", nil, &sdk.Error{Code: sdk.CodeUnauthorized, Name: "Missing or invalid Authorization header", Message: "m"}, false, true, 3, `the Iris that answers is not the one of this data folder and wants an API key: name it with IRIS_API_KEY or --key-file, or start your own with "iris-mcp serve"`},
 		{"there were too many", nil, &sdk.Error{Code: sdk.CodeRateLimited, Message: "slow", RetryAfter: 1500e6}, false, true, 5, "slow; try again in 2 s"},
 	}
 	for _, tt := range tests {
