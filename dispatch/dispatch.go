@@ -181,8 +181,7 @@ func (d *Dispatcher) Recover(ctx context.Context) error {
 		if runsAgain(m) {
 			err = d.store.Return(ctx, j, time.Now())
 		} else {
-			m = ended(m, iris.StatusFailed, iris.Errorf(iris.CodeProcess,
-				"Iris ended while the team was answering; what the team did until then stays done. Ask again if you still need the answer"))
+			m = ended(m, iris.StatusFailed, cutOff())
 			err = d.bus.Finish(ctx, m, j.Attempt, last(m))
 		}
 		if err != nil && !errors.Is(err, iris.ErrFinal) {
@@ -198,3 +197,10 @@ func (d *Dispatcher) Recover(ctx context.Context) error {
 // message that somebody waited for does not, since nobody does any more and a side effect
 // done twice is worse than an honest failure.
 func runsAgain(m iris.Message) bool { return m.Task && m.Attempts < m.MaxAttempts }
+
+// cutOff is why a message failed that was not run again. It is no SHUTTING_DOWN: that is for
+// what was not begun, and clients send it again by themselves.
+func cutOff() *iris.Error {
+	return iris.Errorf(iris.CodeProcess,
+		"Iris ended while the team was answering; what the team did until then stays done. Ask again if you still need the answer")
+}

@@ -438,8 +438,12 @@ func TestShutdown(t *testing.T) {
 					t.Errorf("took %v, want the grace", took)
 				}
 				idle := open(t, dir, false)
-				if got, _ := idle.db.Message(t.Context(), m.ID); got.Status != tt.after {
+				got, _ := idle.db.Message(t.Context(), m.ID)
+				if got.Status != tt.after {
 					t.Errorf("after the shutdown it is %s, want %s", got.Status, tt.after)
+				}
+				if got.Err != nil && got.Err.Code != iris.CodeProcess { // which clients do not send again by themselves
+					t.Errorf("it failed with %v", got.Err)
 				}
 				idle.stop()
 				if got := wait(t, open(t, dir, true), m.ID); got.Status != tt.then {

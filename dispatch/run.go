@@ -44,8 +44,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 		}
 		return
 	case cause != nil && errors.Is(cause, why.Shutdown):
-		end = ended(m, iris.StatusFailed, iris.Errorf(iris.CodeShuttingDown,
-			"Iris was stopped while the team was answering; ask again when it is back"))
+		end = ended(m, iris.StatusFailed, cutOff())
 	default:
 		end = ended(m, iris.StatusFailed, iris.AsError(err))
 		log.Warn("message failed", "code", end.Err.Code, "error", err)
