@@ -8,4 +8,7 @@ import (
 	"os"
 )
 
-func main() { os.Exit(run(context.Background(), os.Args[1:])) }
+func main() {
+	version = thisBuild().Version
+	os.Exit(run(context.Background(), os.Args[1:]))
+}

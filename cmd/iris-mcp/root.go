@@ -44,6 +44,8 @@ Without a subcommand iris-mcp serves, as "iris-mcp serve" does.`,
 		return fmt.Errorf(`%w; "%s --help" shows the flags`, err, cmd.CommandPath())
 	})
 	root.Flags().AddFlagSet(serve.Flags())
+	root.Version = thisBuild().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(
 		serve,
 		askCmd(), executeCmd(), statusCmd(), historyCmd(), cancelCmd(),

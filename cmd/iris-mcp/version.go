@@ -8,8 +8,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker for a release: -X main.version=1.2.3.
-var version = ""
+// version is set by the linker for a release: -X main.version=1.2.3. For another build main sets
+// what Go knows of it.
+var version string
 
 // build is what is known of this program.
 type build struct {
@@ -18,6 +19,14 @@ type build struct {
 	Modified bool   `json:"modified,omitempty"` // built from a tree with uncommitted changes
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+}
+
+func (b build) String() string {
+	text := "iris-mcp " + b.Version
+	if b.Commit != "" {
+		text += " (" + b.Commit + ")"
+	}
+	return fmt.Sprintf("%s %s %s", text, b.Go, b.Platform)
 }
 
 func thisBuild() build {
@@ -53,11 +62,7 @@ func versionCmd() *cobra.Command {
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), b)
 			}
-			text := "iris-mcp " + b.Version
-			if b.Commit != "" {
-				text += " (" + b.Commit + ")"
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", text, b.Go, b.Platform)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), b)
 			return err
 		},
 	}
