@@ -3,6 +3,7 @@ package iris
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 )
 
@@ -96,6 +97,15 @@ func (e *Error) With(key string, value any) *Error {
 	}
 	e.Details[key] = value
 	return e
+}
+
+// About is a copy of the error with the id of the message that it is about: the error itself
+// may be shared.
+func (e *Error) About(messageID string) *Error {
+	about := *e
+	about.Details = map[string]any{}
+	maps.Copy(about.Details, e.Details)
+	return about.With("messageId", messageID)
 }
 
 // Because sets the cause, for the log, and returns the same error.

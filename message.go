@@ -114,6 +114,21 @@ func (m Message) SessionRef() string {
 	return m.SessionID
 }
 
+// Outcome is nil for a completed message, else why it has no answer, with the message's id
+// among the details.
+func (m Message) Outcome() error {
+	switch {
+	case m.Status == StatusCompleted:
+		return nil
+	case m.Err != nil:
+		return m.Err.About(m.ID)
+	case m.Status == StatusCancelled:
+		return Errorf(CodeCancelled, "the message to team %q was cancelled", m.Team).About(m.ID)
+	default:
+		return Errorf(CodeInternal, "the message to team %q is %s, and nothing says why", m.Team, m.Status).About(m.ID)
+	}
+}
+
 // Duration is how long the message took from its acceptance to its end; zero until then.
 func (m Message) Duration() time.Duration {
 	if m.CompletedAt.IsZero() {

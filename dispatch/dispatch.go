@@ -79,7 +79,7 @@ type Dispatcher struct {
 
 	mu      sync.Mutex
 	running map[string]context.CancelCauseFunc // by message id
-	cancels map[string]error                   // wanted for a claimed message that has not begun
+	cancels map[string]bool                    // wanted for messages that were claimed and have not begun
 }
 
 // errCancelled is the cause with which a turn ends when somebody cancels its message.
@@ -90,7 +90,7 @@ func New(cfg Config, teams Teams, store Store, bus Bus, pool Pool, queue Queue, 
 	return &Dispatcher{
 		cfg: cfg, teams: teams, store: store, bus: bus, pool: pool, queue: queue, log: log,
 		running: map[string]context.CancelCauseFunc{},
-		cancels: map[string]error{},
+		cancels: map[string]bool{},
 	}
 }
 
@@ -149,15 +149,30 @@ func (d *Dispatcher) Cancel(ctx context.Context, messageID string) (iris.Message
 		}
 	}
 	// It runs, or a worker has just claimed it, or it is over already.
+	d.wish(m.ID)
+	m, err = d.Wait(ctx, m.ID)
+	if err == nil {
+		d.forget(m.ID)
+	}
+	return m, err
+}
+
+// wish ends the message's turn, or the one that is about to begin: a wish outlives whoever
+// made it, until the message is over.
+func (d *Dispatcher) wish(messageID string) {
 	d.mu.Lock()
-	if cancel := d.running[m.ID]; cancel != nil {
+	defer d.mu.Unlock()
+	if cancel := d.running[messageID]; cancel != nil {
 		cancel(errCancelled)
 	} else {
-		d.cancels[m.ID] = errCancelled
+		d.cancels[messageID] = true
 	}
-	d.mu.Unlock()
-	defer d.forget(m.ID)
-	return d.Wait(ctx, m.ID)
+}
+
+func (d *Dispatcher) wished(messageID string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cancels[messageID]
 }
 
 func (d *Dispatcher) forget(messageID string) {

@@ -358,6 +358,25 @@ func TestCancel(t *testing.T) {
 		}
 		all.Wait()
 	})
+	t.Run("is not forgotten when who wants it leaves before the turn begins", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			o := open(t, t.TempDir(), false)
+			m := submit(t, o, ask("slow"))
+			j, ok, err := o.db.Claim(t.Context(), iris.Claim{Worker: "test", Lease: time.Minute})
+			if !ok || err != nil {
+				t.Fatalf("claim: %v, %v", ok, err)
+			}
+			ctx, leave := context.WithTimeout(t.Context(), time.Second)
+			defer leave()
+			if _, err := o.Cancel(ctx, m.ID); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("got %v", err)
+			}
+			o.Run(t.Context(), j, reasons)
+			if got := wait(t, o, m.ID); got.Status != iris.StatusCancelled {
+				t.Errorf("it is %s", got.Status)
+			}
+		})
+	})
 	t.Run("of an unknown message says so", func(t *testing.T) {
 		o := open(t, t.TempDir(), true)
 		if _, err := o.Cancel(t.Context(), iris.NewID(iris.MessagePrefix)); iris.CodeOf(err) != iris.CodeMessageNotFound {

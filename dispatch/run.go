@@ -20,6 +20,7 @@ const finishAgain = time.Second // between tries to store a message's end
 // must stop: a message cut off by a shutdown goes back to the queue or fails, by the same rule
 // as after a crash; a job whose lease was lost is left alone.
 func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
+	defer d.forget(j.MessageID)
 	log := d.log.With("message", j.MessageID, "team", j.Team, "job", j.ID, "attempt", j.Attempt)
 	m, err := d.store.Message(ctx, j.MessageID)
 	if err != nil {
@@ -38,6 +39,8 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 	case cause != nil && errors.Is(cause, why.LeaseLost):
 		log.Warn("lease lost; the turn was given up")
 		return
+	case cause != nil && errors.Is(cause, why.Shutdown) && d.wished(m.ID):
+		end = ended(m, iris.StatusCancelled, errCancelled)
 	case cause != nil && errors.Is(cause, why.Shutdown) && runsAgain(m):
 		if err := d.store.Return(context.WithoutCancel(ctx), j, time.Now()); err != nil {
 			log.Error("a job can't be handed back", "error", err)
@@ -96,8 +99,8 @@ func (d *Dispatcher) begin(messageID string, cancel context.CancelCauseFunc) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.running[messageID] = cancel
-	if cause := d.cancels[messageID]; cause != nil {
-		cancel(cause)
+	if d.cancels[messageID] {
+		cancel(errCancelled)
 	}
 }
 

@@ -121,6 +121,8 @@ func TestConversations(t *testing.T) {
 			t.Errorf("ten callers share %d conversations", len(sessions))
 		}
 
+		s.sideBySide()
+
 		name := sdk.WithSession("github:acme/api#123")
 		first := s.answer("backend", "My word is apple.", name)
 		if first.SessionID != "github:acme/api#123" {
@@ -143,6 +145,36 @@ func TestConversations(t *testing.T) {
 			t.Errorf("the second message of a busy session was answered %q after %v (the first: %v)", second.Response, time.Since(began), err)
 		}
 	})
+}
+
+// sideBySide wants five asks of one team to be four turns at once and one that waits.
+func (s *site) sideBySide() {
+	s.t.Helper()
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() { s.ask(s.t.Context(), "backend", "[[hang]]") }) // cancelled below
+	}
+	var now *sdk.TeamStatus
+	busy := func() bool {
+		var err error
+		if now, err = s.client().Teams.Backend.Status(s.t.Context()); err != nil {
+			s.t.Fatal(err)
+		}
+		return now.Queue.Running == 4 && now.Queue.Waiting == 1 && len(now.Processes) == 4 && now.Processes[3].State == "busy"
+	}
+	if !within(patience, busy) {
+		s.t.Errorf("five asks at once are %+v", now)
+	}
+	page, err := s.client().Messages.History(s.t.Context(), sdk.HistoryFilter{Limit: 5})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, m := range page.Messages {
+		if m, err := s.client().Messages.Cancel(s.t.Context(), m.MessageID); err != nil || m.Status != sdk.StatusCancelled {
+			s.t.Errorf("cancel: %+v, %v", m, err)
+		}
+	}
+	all.Wait()
 }
 
 func TestACallerHearsAtOnceWhenTheProcessIsKilled(t *testing.T) {

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"maps"
 	"time"
 
 	iris "github.com/iris-mcp/iris-mcp"
@@ -79,7 +78,7 @@ func (s *Server) await(ctx context.Context, req *request, m iris.Message, patien
 		final, err = s.withdraw(ctx, m)
 	}
 	if err == nil {
-		err = outcome(final)
+		err = final.Outcome()
 	}
 	if err != nil {
 		return iris.Message{}, about(ctx, m.ID, err)
@@ -113,27 +112,12 @@ func (s *Server) withdraw(ctx context.Context, m iris.Message) (iris.Message, er
 	return m, errShutdown
 }
 
-// outcome is nil for a completed message, else why there is no answer.
-func outcome(m iris.Message) error {
-	switch {
-	case m.Status == iris.StatusCompleted:
-		return nil
-	case m.Err != nil:
-		return m.Err
-	case m.Status == iris.StatusCancelled:
-		return iris.Errorf(iris.CodeCancelled, "the message was cancelled before it was answered")
-	}
-	return errUnknown
-}
-
 // about adds the message's id to an error's details, in a copy: the error may be shared.
 func about(ctx context.Context, id string, err error) error {
 	if err = cause(ctx, err); left(ctx, err) {
 		return err
 	}
-	e := *iris.AsError(err)
-	e.Details = maps.Clone(e.Details)
-	return e.With("messageId", id)
+	return iris.AsError(err).About(id)
 }
 
 func answerOf(m iris.Message) answer {

@@ -91,11 +91,22 @@ func (s *Server) cancel(ctx context.Context, req *request, in *cancelIn) (*messa
 	if err != nil {
 		return nil, err
 	}
-	if m, err = s.dispatcher.Cancel(context.WithoutCancel(ctx), m.ID); err != nil {
+	ctx, stop := context.WithTimeoutCause(context.WithoutCancel(ctx), cancelLimit, errPatience)
+	defer stop()
+	final, err := s.dispatcher.Cancel(ctx, m.ID)
+	if err != nil && context.Cause(ctx) == errPatience {
+		ctx = context.WithoutCancel(ctx)
+		final, err = s.store.Message(ctx, m.ID) // it will end; its status says that it has not yet
+	}
+	if err != nil {
 		return nil, err
 	}
-	return s.view(ctx, req, m)
+	return s.view(ctx, req, final)
 }
+
+// cancelLimit is how long a cancel is waited for. An interrupt takes milliseconds, an agent
+// that heeds none is killed after some seconds.
+const cancelLimit = 30 * time.Second
 
 // view shows a message. Who may cancel it and not read it sees only what became of it.
 func (s *Server) view(ctx context.Context, req *request, m iris.Message) (*messageOut, error) {

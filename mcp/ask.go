@@ -231,7 +231,7 @@ func (s *Server) answer(ctx context.Context, p *progress, a iris.Ask) (iris.Mess
 	if m, err = s.wait(ctx, p, m); err != nil {
 		return m, s.left(ctx, m, time.Since(began), err)
 	}
-	return m, outcomeError(m)
+	return m, m.Outcome()
 }
 
 // submit checks what only this front knows and hands the message over. Once it is handed
@@ -301,20 +301,6 @@ func (s *Server) cancelled(ctx context.Context, m iris.Message) error {
 		return about(m.ID, err)
 	}
 	return about(m.ID, iris.Errorf(iris.CodeCancelled, "the call was cancelled"))
-}
-
-// outcomeError is why a final message has no answer; nil if it has one.
-func outcomeError(m iris.Message) error {
-	switch {
-	case m.Status == iris.StatusCompleted:
-		return nil
-	case m.Err != nil:
-		return about(m.ID, m.Err)
-	case m.Status == iris.StatusCancelled:
-		return about(m.ID, iris.Errorf(iris.CodeCancelled, "the message to team %q was cancelled", m.Team))
-	default:
-		return about(m.ID, iris.Errorf(iris.CodeInternal, "the message to team %q is %s without a reason", m.Team, m.Status))
-	}
 }
 
 // metadata is what the message's turn did, with lists that are never null.

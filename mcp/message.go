@@ -69,7 +69,7 @@ func (s *Server) message(ctx context.Context, m iris.Message) messageAnswer {
 	}
 	if !m.Status.Final() {
 		a.Position, a.EstimatedCompletion = s.estimate(ctx, m)
-	} else if err := outcomeError(m); err != nil {
+	} else if err := m.Outcome(); err != nil {
 		a.Error = problemOf(err)
 	}
 	return a

@@ -133,19 +133,7 @@ func (p *problem) text() string {
 }
 
 // about adds to an error which message it is about.
-func about(messageID string, err error) error {
-	e := *iris.AsError(err)
-	e.Details = mergeDetail(e.Details, "messageId", messageID)
-	return &e
-}
-
-func mergeDetail(details map[string]any, key string, value any) map[string]any {
-	merged := map[string]any{key: value}
-	for k, v := range details {
-		merged[k] = v
-	}
-	return merged
-}
+func about(messageID string, err error) error { return iris.AsError(err).About(messageID) }
 
 // failure is an error as the result of a tool. It is structured too: clients check that
 // against the tool's output schema even when it is an error, so every such schema allows it.

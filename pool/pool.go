@@ -181,6 +181,7 @@ func (p *Pool) find(t iris.Turn) (pr *process, starter bool) {
 			return nil, false
 		}
 		pr.session.Started = t.Session.Started
+		pr.team = t.Team
 		p.busy(pr)
 		return pr, false
 	}

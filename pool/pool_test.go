@@ -603,13 +603,19 @@ func TestAChangedTeamGetsANewProcess(t *testing.T) {
 		before := team("backend")
 		after := before
 		after.Model = "opus"
-		for _, team := range []iris.Team{before, after, after} {
+		renamed := after
+		renamed.Description, renamed.IdleTimeout = "another one", time.Hour
+		for _, team := range []iris.Team{before, after, after, renamed} {
 			if _, err := p.Turn(t.Context(), turn(team, "s1", "hello")); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if agents := l.started(); len(agents) != 2 || agents[1].team.Model != "opus" {
 			t.Errorf("%d launches", len(agents))
+		}
+		time.Sleep(30 * time.Minute)
+		if n := len(p.Processes("backend")); n != 1 {
+			t.Errorf("%d processes: the new idle time does not count", n)
 		}
 	})
 }

@@ -50,5 +50,14 @@ func (p *Pool) LastError(team string) *iris.Error {
 	return nil
 }
 
-// same reports whether a process made for one configuration of a team serves the other.
-func same(a, b iris.Team) bool { return reflect.DeepEqual(a, b) }
+// same reports whether a process made for one configuration of a team serves the other: what
+// the process itself never sees may differ.
+func same(a, b iris.Team) bool { return reflect.DeepEqual(seen(a), seen(b)) }
+
+// seen is the team as its processes see it.
+func seen(t iris.Team) iris.Team {
+	t.Description, t.Color = "", ""
+	t.MaxProcesses, t.ParallelTasks, t.Warm = 0, 0, 0
+	t.TurnTimeout, t.IdleTimeout, t.PermissionTimeout = 0, 0, 0
+	return t
+}

@@ -125,12 +125,24 @@ func runDemo(ctx context.Context, claude string, real bool, out io.Writer) (err 
 		}
 		d.say("   (%s)", span(time.Since(began)))
 	}
+	name := "iris-mcp"
+	if _, err := exec.LookPath(name); err != nil {
+		name = os.Args[0] // not installed yet
+	}
 	d.say(`
 It works. Next, with your own projects:
-   iris-mcp team add backend ~/code/backend
-   claude mcp add iris --scope user -- iris-mcp
-   iris-mcp serve        # then, elsewhere: iris-mcp ask backend "…"`)
+   %[1]s team add backend ~/code/backend
+   claude mcp add iris --scope user -- %[2]s
+   %[1]s serve        # then, elsewhere: %[1]s ask backend "…"`, name, absolute(name))
 	return nil
+}
+
+// absolute is a program's name as Claude Code must know it, wherever it starts.
+func absolute(name string) string {
+	if path, err := filepath.Abs(name); err == nil && filepath.Base(name) != name {
+		return path
+	}
+	return name
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }

@@ -124,6 +124,14 @@ func (d *duration) Set(text string) error {
 	return nil
 }
 
+// asker is who asked: a team, the local user, or an API key by its name.
+func asker(m sdk.Message) string {
+	if m.Caller != "" {
+		return m.From + ":" + m.Caller
+	}
+	return m.From
+}
+
 func printHistory(w io.Writer, h *sdk.History) error {
 	if len(h.Messages) == 0 {
 		_, err := fmt.Fprintln(w, "no message")
@@ -136,7 +144,7 @@ func printHistory(w io.Writer, h *sdk.History) error {
 		if m.Status.Final() {
 			took = span(m.Duration.Duration)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Timestamp.Local().Format(time.DateTime), m.MessageID, m.From, m.To, m.Status, took, oneLine(m.Message, 60))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Timestamp.Local().Format(time.DateTime), m.MessageID, asker(m), m.To, m.Status, took, oneLine(m.Message, 60))
 	}
 	if err := t.Flush(); err != nil {
 		return err

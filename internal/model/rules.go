@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 
@@ -35,20 +34,7 @@ type rule struct {
 	reply          program
 }
 
-// ReadScript reads a script file. Its errors name the file and the rule.
-func ReadScript(file string) (*Script, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read the model's script: %w", err)
-	}
-	s, err := ParseScript(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return s, nil
-}
-
-// ParseScript reads the text of a script file.
+// ParseScript reads the text of a script file. Its errors name the rule.
 func ParseScript(data []byte) (*Script, error) {
 	var file struct {
 		Rules []struct {

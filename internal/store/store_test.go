@@ -210,7 +210,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		}, "cannot be written"},
 		{"the folder is read-only", func(t *testing.T, path string) string {
 			if os.Geteuid() == 0 {
-				t.Skip("root may write anywhere")
+				return "/sys/iris.db" // where root may not write either
 			}
 			if err := os.Chmod(filepath.Dir(path), 0o500); err != nil {
 				t.Fatal(err)

@@ -116,6 +116,24 @@ func TestNamesThatAreNoPathNeverLeave(t *testing.T) {
 	}
 }
 
+func TestTextsThatJSONCannotCarryNeverLeave(t *testing.T) {
+	sent := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent++ }))
+	defer server.Close()
+	team := iris.NewClient(iris.WithBaseURL(server.URL)).Teams.Backend
+	_, asked := team.Ask(t.Context(), "\xff")
+	_, executed := team.Execute(t.Context(), "\xff")
+	var streamed error
+	for _, err := range team.Stream(t.Context(), "hello", iris.WithSession("\xff")) {
+		streamed = err
+	}
+	for _, err := range []error{asked, executed, streamed} {
+		if iris.CodeOf(err) != iris.CodeInvalidRequest || sent > 0 {
+			t.Errorf("got %v, and %d requests were sent", err, sent)
+		}
+	}
+}
+
 func TestErrorsSayWhatTheServerSaid(t *testing.T) {
 	tests := []struct {
 		name   string

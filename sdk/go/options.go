@@ -3,6 +3,7 @@ package iris
 import (
 	"context"
 	"time"
+	"unicode/utf8"
 )
 
 // request is the body of ask, execute and stream, whose texts have different names.
@@ -18,6 +19,19 @@ type request struct {
 	CancelOnTimeout bool     `json:"cancelOnTimeout,omitempty"`
 	Dedupe          *bool    `json:"dedupe,omitempty"`
 	MaxAttempts     int      `json:"maxAttempts,omitempty"`
+}
+
+// valid refuses texts that JSON cannot carry: they would arrive as others.
+func (r *request) valid() error {
+	if r == nil {
+		return nil
+	}
+	for _, text := range []string{r.Question, r.Task, r.Message, r.SessionID} {
+		if !utf8.ValidString(text) {
+			return &Error{Code: CodeInvalidRequest, Message: "a text is not valid UTF-8"}
+		}
+	}
+	return nil
 }
 
 // AskOption changes how Ask works.

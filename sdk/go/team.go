@@ -78,6 +78,9 @@ func (t *Team) Stream(ctx context.Context, message string, options ...StreamOpti
 	}
 	return func(yield func(Event, error) bool) {
 		path, err := teamPath(t.name, "/stream")
+		if err == nil {
+			err = r.valid()
+		}
 		if err != nil {
 			yield(Event{}, err)
 			return
@@ -97,6 +100,9 @@ func (t *Team) Status(ctx context.Context) (*TeamStatus, error) {
 }
 
 func (t *Team) do(ctx context.Context, method, verb string, r *request, out any) error {
+	if err := r.valid(); err != nil {
+		return err
+	}
 	path, err := teamPath(t.name, verb)
 	if err != nil {
 		return err
