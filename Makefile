@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 MODULES := . sdk/go
 
-.PHONY: build demo test check fmt vet unit e2e claude bench clean
+.PHONY: build demo test check lint fmt vet unit e2e claude bench clean
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/iris-mcp ./cmd/iris-mcp
@@ -21,12 +21,14 @@ demo: build
 claude:
 	@scripts/fetch-claude.sh
 
-test: fmt vet unit e2e
+test: lint unit e2e
 
-check: fmt vet
-	go tool staticcheck ./...
+check: lint unit
 	scripts/vulncheck.sh
-	$(MAKE) unit
+
+lint: fmt vet
+	go tool staticcheck -tags e2e ./...
+	cd sdk/go && go tool -modfile=../../go.mod staticcheck ./...
 
 fmt:
 	@wrong=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$wrong" ] || { echo "gofmt would change: $$wrong"; exit 1; }

@@ -216,7 +216,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	defer func() { err = errors.Join(err, processes.Close()) }()
 	jobs := queue.New(queue.Config{
 		Worker: fmt.Sprint("pid ", os.Getpid()),
-		Grace:  cfg.Settings.ShutdownGrace,
+		Grace:  turnGrace(cfg.Settings.ShutdownGrace),
 		Limits: func() queue.Limits { return limits(live) },
 	}, db, log)
 	d := dispatch.New(dispatch.Config{
@@ -349,6 +349,12 @@ func baseURL(addr net.Addr) string {
 		host = "127.0.0.1"
 	}
 	return "http://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
+}
+
+// turnGrace is the part of the grace in which turns may end by themselves. The rest is for
+// interrupting those that do not, and for ending the processes.
+func turnGrace(grace time.Duration) time.Duration {
+	return grace - min(time.Second, grace/4)
 }
 
 // limits are what the queue may run now.

@@ -140,6 +140,11 @@ func TestABadEditIsRefusedWhole(t *testing.T) {
 	if w.live.Get() != was {
 		t.Error("the old configuration did not stay")
 	}
+	w.edit(" \n")
+	w.log("is empty")
+	if err := w.live.LastError(); err == nil || w.live.Get() != was {
+		t.Errorf("LastError is %v", err)
+	}
 	if err := os.Remove(w.file); err != nil {
 		t.Fatal(err)
 	}

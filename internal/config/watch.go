@@ -24,8 +24,8 @@ const (
 
 // Watch follows the edits of the file until ctx ends, and then returns. A good edit is put in
 // force whole and given to onChange, if that is not nil; a bad one is refused whole: the old
-// configuration stays, and the error is logged and is LastError. A file that disappears counts
-// as a bad edit. onChange is called from this goroutine alone; what is slow is not for it.
+// configuration stays, and the error is logged and is LastError. A file that disappears or is
+// emptied counts as a bad edit. onChange is called from this goroutine alone; what is slow is not for it.
 func (l *Live) Watch(ctx context.Context, log *slog.Logger, onChange func(*Config)) {
 	w := &watch{live: l, log: log, onChange: onChange, file: l.Get().File}
 	w.target = w.file
@@ -130,6 +130,9 @@ func (w *watch) read() {
 		w.live.refused.Store(nil)
 		w.bad = nil
 		return
+	}
+	if err == nil && len(bytes.TrimSpace(text)) == 0 && len(was.Teams) > 0 {
+		err = fmt.Errorf("%s is empty", w.file) // somebody is writing it, or could not
 	}
 	var is *Config
 	if err == nil {

@@ -186,6 +186,7 @@ func TestATurnedAwayCallIsRepeated(t *testing.T) {
 		{"not if the pause is longer than allowed", 1, 429, "3600", 2 * time.Hour, 1, false},
 		{"not if the context would end before", 1, 429, "30", 10 * time.Second, 1, false},
 		{"not for any other failure", 1, 500, "0", time.Minute, 1, false},
+		{"not if the message was taken", 1, 503, "0", time.Minute, 1, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -196,7 +197,11 @@ func TestATurnedAwayCallIsRepeated(t *testing.T) {
 					return
 				}
 				w.Header().Set("Retry-After", tt.retryAfter)
-				answer(w, tt.status, `{"code":"RATE_LIMITED","message":"slow down"}`)
+				details := ""
+				if tt.name == "not if the message was taken" {
+					details = `,"details":{"messageId":"msg_9"}`
+				}
+				answer(w, tt.status, `{"code":"RATE_LIMITED","message":"slow down"`+details+`}`)
 			}, iris.WithRetry(3, time.Minute))
 			ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
 			defer cancel()

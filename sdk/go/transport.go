@@ -119,9 +119,10 @@ func (c *Client) once(ctx context.Context, r call, body []byte) (*http.Response,
 	return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-// pause says how long to wait before a refused call is sent again, and whether to.
+// pause says how long to wait before a refused call is sent again, and whether to. A refusal
+// that names a message is none of the call: that was taken, and would be done twice.
 func (rule retryRule) pause(ctx context.Context, e *Error) (time.Duration, bool) {
-	if e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable || e.Tries >= rule.tries {
+	if e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable || e.Tries >= rule.tries || e.MessageID() != "" {
 		return 0, false
 	}
 	pause := e.RetryAfter
