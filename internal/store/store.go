@@ -45,6 +45,8 @@ type DB struct {
 	reader *sql.DB
 	hot    map[string]*sql.Stmt // on writer or reader; read-only once Open is done
 
+	writing chan struct{} // held by the one write that runs
+
 	// looked is the time (ms) at which a Claim last found no job; NextRun starts from there.
 	looked atomic.Int64
 }
@@ -56,7 +58,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err := touch(path); err != nil {
 		return nil, err
 	}
-	db := &DB{hot: map[string]*sql.Stmt{}}
+	db := &DB{hot: map[string]*sql.Stmt{}, writing: make(chan struct{}, 1)}
 	if err := db.open(ctx, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -183,6 +185,7 @@ func (db *DB) prepare(ctx context.Context) error {
 // hotWrites and hotReads are the statements of the hot path.
 func hotWrites() []string {
 	texts := []string{
+		beginWrite, commitWrite, rollbackWrite,
 		putStanding, putNamed, putFresh, useSession, setAgent,
 		findSame, findTurn, stepBack, addMessage, addJob,
 		nextJob, claimJob, startMessage, renewJob, returnJob, requeueMessage,
@@ -226,38 +229,56 @@ func (db *DB) Ping(ctx context.Context) error {
 }
 
 // tx is a running write.
-type tx struct {
-	*sql.Tx
-	ctx context.Context
-	db  *DB
-}
+type tx struct{ db *DB }
+
+// The transaction is begun and ended by statements of our own, on the one connection that
+// writes. database/sql's own transactions start a goroutine each, and one more for each query
+// in them, to watch a context that a write does not have; beside an idle machine's answer,
+// waking other cores for those took longer than the writing.
+const (
+	beginWrite    = `BEGIN IMMEDIATE`
+	commitWrite   = `COMMIT`
+	rollbackWrite = `ROLLBACK`
+)
 
 // write does everything do does, or nothing of it. It waits for its turn until ctx ends; from
 // then on it runs to its end, so that no caller's leaving undoes what another needs.
 func (db *DB) write(ctx context.Context, do func(tx) error) error {
-	conn, err := db.writer.Conn(ctx)
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	defer conn.Close() // gives it back
-	ctx = context.WithoutCancel(ctx)
-	t, err := conn.BeginTx(ctx, nil)
-	if err != nil {
+	select {
+	case db.writing <- struct{}{}:
+		defer func() { <-db.writing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	tx := tx{db}
+	if _, err := tx.exec(beginWrite); err != nil {
 		return err
 	}
-	defer t.Rollback() // changes nothing after Commit
-	if err := do(tx{t, ctx, db}); err != nil {
+	done := false
+	defer func() {
+		if !done { // also when do panics
+			tx.exec(rollbackWrite) // fails only where SQLite has rolled back by itself
+		}
+	}()
+	if err := do(tx); err != nil {
 		return err
 	}
-	return t.Commit()
+	if _, err := tx.exec(commitWrite); err != nil {
+		return err
+	}
+	done = true
+	return nil
 }
 
 func (tx tx) exec(text string, args ...any) (rows int64, err error) {
 	var res sql.Result
 	if s, ok := tx.db.hot[text]; ok {
-		res, err = tx.StmtContext(tx.ctx, s).ExecContext(tx.ctx, args...)
+		res, err = s.Exec(args...)
 	} else {
-		res, err = tx.ExecContext(tx.ctx, text, args...)
+		res, err = tx.db.writer.Exec(text, args...)
 	}
 	if err != nil {
 		return 0, err
@@ -267,13 +288,14 @@ func (tx tx) exec(text string, args ...any) (rows int64, err error) {
 
 func (tx tx) row(text string, args ...any) *sql.Row {
 	if s, ok := tx.db.hot[text]; ok {
-		return tx.StmtContext(tx.ctx, s).QueryRowContext(tx.ctx, args...)
+		return s.QueryRow(args...)
 	}
-	return tx.QueryRowContext(tx.ctx, text, args...)
+	return tx.db.writer.QueryRow(text, args...)
 }
 
-// row reads one row outside any transaction.
+// row reads one row outside any transaction. It takes microseconds and is not cut short.
 func (db *DB) row(ctx context.Context, text string, args ...any) *sql.Row {
+	ctx = context.WithoutCancel(ctx)
 	if s, ok := db.hot[text]; ok {
 		return s.QueryRowContext(ctx, args...)
 	}
