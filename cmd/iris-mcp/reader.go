@@ -110,6 +110,8 @@ func (r *reader) show(e sdk.Event) {
 		}
 	case sdk.EventRetry:
 		r.doing(e.Reason)
+	case sdk.EventReconnect:
+		r.doing("the server is gone, trying again")
 	case sdk.EventRestart:
 		r.endLine()
 		if r.live && r.wrote {

@@ -27,6 +27,10 @@ const (
 	EventRetry      EventKind = "retry"       // Reason: the agent calls its model again
 	EventRestart    EventKind = "restart"     // what was shown is void: the answer begins anew
 	EventComplete   EventKind = "complete"    // the last: Duration, Timestamp, Metadata
+
+	// EventReconnect is this package's own and has no Seq: the connection broke, for Reason, and
+	// is about to be taken up again where it was. A program that shows no progress ignores it.
+	EventReconnect EventKind = "reconnect"
 )
 
 // Event is one thing that happened to a message.
@@ -105,6 +109,9 @@ func (s *stream) run(ctx context.Context, yield func(Event, error) bool) {
 		}
 		if broken++; broken > reconnects {
 			yield(Event{}, fmt.Errorf("%w, %d times in a row", asUnreachable(err), broken))
+			return
+		}
+		if !yield(Event{Kind: EventReconnect, MessageID: s.id, Reason: err.Error()}, nil) {
 			return
 		}
 		if s.id != "" {
