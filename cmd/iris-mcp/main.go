@@ -1,5 +1,5 @@
 // Command iris-mcp is Iris: the server that lets Claude Code teams be asked, and the commands
-// a person types at it. One file per subcommand; serve.go builds the parts and hands them to
+// a person types at it. One file per subcommand; own.go builds the parts and hands them to
 // each other.
 package main
 

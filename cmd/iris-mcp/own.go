@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/iris-mcp/iris-mcp"
+	"github.com/iris-mcp/iris-mcp/agent"
+	"github.com/iris-mcp/iris-mcp/dispatch"
+	"github.com/iris-mcp/iris-mcp/httpapi"
+	"github.com/iris-mcp/iris-mcp/internal/auth"
+	"github.com/iris-mcp/iris-mcp/internal/bus"
+	"github.com/iris-mcp/iris-mcp/internal/config"
+	"github.com/iris-mcp/iris-mcp/internal/owner"
+	"github.com/iris-mcp/iris-mcp/internal/process"
+	"github.com/iris-mcp/iris-mcp/internal/store"
+	"github.com/iris-mcp/iris-mcp/mcp"
+	"github.com/iris-mcp/iris-mcp/pool"
+	"github.com/iris-mcp/iris-mcp/queue"
+)
+
+// own builds the parts, hands them to each other, and serves. What is built first is closed
+// last.
+func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (err error) {
+	cfg, err := config.Load(s.configFile)
+	if err != nil {
+		return err
+	}
+	setLevel(cfg)
+	for _, w := range cfg.Warnings {
+		log.Warn("configuration", "warning", w)
+	}
+	live := config.NewLive(cfg)
+
+	keeper := process.New(dataID(s.home), log)
+	defer func() { err = errors.Join(err, keeper.Close()) }()
+	if n := keeper.SweepAll(ctx); n > 0 {
+		log.Warn("ended what an earlier run had left behind", "processes", n)
+	}
+	if err := guard(keeper); err != nil {
+		log.Warn("if Iris is killed, a tool at work may live on until the next start", "error", err)
+	}
+	db, err := store.Open(ctx, storeFile(s.home))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	keys, err := keysOf(ctx, s.home, db, live)
+	if err != nil {
+		return err
+	}
+	var ln net.Listener
+	if cfg.API.Enabled {
+		if ln, err = s.listen(ctx, cfg, db); err != nil {
+			return err
+		}
+		defer os.Remove(addressFile(s.home))
+	}
+
+	events := bus.New(db, log)
+	defer func() { err = errors.Join(err, events.Close()) }()
+	launcher := agent.New(agent.Config{Keeper: keeper, Log: log})
+	processes := pool.New(pool.Config{
+		MaxProcesses: func() int { return live.Get().Settings.MaxProcesses },
+		Teams:        live.Teams,
+		Starts:       runtime.NumCPU(),
+		RSS:          process.RSS,
+	}, func(ctx context.Context, t iris.Team, agentID string, resume bool) (pool.Agent, error) {
+		a, err := launcher.Start(ctx, t, agentID, resume)
+		if err != nil {
+			return nil, err // not a nil *agent.Agent in an interface
+		}
+		return a, nil
+	}, db, log)
+	defer func() { err = errors.Join(err, processes.Close()) }()
+	jobs := queue.New(queue.Config{
+		Worker: fmt.Sprint("pid ", os.Getpid()),
+		Grace:  turnGrace(cfg.Settings.ShutdownGrace),
+		Limits: func() queue.Limits { return limits(live) },
+	}, db, log)
+	d := dispatch.New(dispatch.Config{
+		MaxAttempts: func() int { return live.Get().Queue.MaxAttempts },
+	}, live, db, events, processes, jobs, log)
+	why := dispatch.Reasons{Shutdown: queue.ErrShutdown, LeaseLost: queue.ErrLeaseLost}
+	jobs.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, why) })
+	if err := d.Recover(ctx); err != nil {
+		return err
+	}
+	return s.serve(ctx, parts{own, live, db, keys, ln, processes, jobs, d, cfg.Settings.ShutdownGrace, log})
+}
+
+// parts are what serve serves.
+type parts struct {
+	own       *owner.Owner
+	live      *config.Live
+	db        *store.DB
+	keys      *auth.Auth
+	ln        net.Listener // nil without HTTP
+	processes *pool.Pool
+	jobs      *queue.Queue
+	d         *dispatch.Dispatcher
+	grace     time.Duration
+	log       *slog.Logger
+}
+
+// serve runs the parts until the context or the MCP client ends. Then nothing new is taken,
+// what runs may end within the grace, and only when that is over do the fronts, which still
+// deliver its answers, end too.
+func (s server) serve(ctx context.Context, p parts) error {
+	taking, stopTaking := context.WithCancelCause(ctx) // jobs are claimed, messages accepted
+	defer stopTaking(nil)
+	serving, stopServing := context.WithCancelCause(context.WithoutCancel(ctx)) // fronts answer
+	defer stopServing(nil)
+	defer context.AfterFunc(taking, p.d.Stop)()
+
+	var g errgroup.Group
+	g.Go(func() error {
+		defer stopServing(nil)
+		return p.jobs.Serve(taking)
+	})
+	g.Go(func() error { return p.processes.Serve(taking) })
+	g.Go(func() error {
+		p.live.Watch(taking, p.log, func(c *config.Config) {
+			setLevel(c)
+			p.jobs.Wake()
+		})
+		return nil
+	})
+	defer context.AfterFunc(taking, func() {
+		p.log.Info("stopping: what runs may end; a second Ctrl-C cuts it off", "grace", p.grace)
+	})()
+	address := "off"
+	fronts := mcp.New(p.d, p.db, p.log, version)
+	part := func(serve func() error) { // a front that ends takes the others with it
+		g.Go(func() error {
+			err := serve()
+			if serving.Err() != nil {
+				return nil // it was told to
+			}
+			stopTaking(err)
+			return err
+		})
+	}
+	if p.ln != nil {
+		address = baseURL(p.ln.Addr())
+		http := httpapi.New(httpapi.Config{
+			Version:       version,
+			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
+			ShutdownGrace: 2 * time.Second, // the jobs' grace is over by then
+		}, p.d, p.db, p.keys, p.log)
+		defer context.AfterFunc(taking, http.Drain)()
+		part(func() error { return http.Serve(serving, p.ln) })
+		if s.ready != nil {
+			s.ready(address)
+		}
+	}
+	part(func() error {
+		me := owner.Welcome{Version: version, Config: s.configFile}
+		return p.own.Serve(serving, me, func(ctx context.Context, conn net.Conn, h owner.Hello) {
+			who := caller(h, p.live.Teams())
+			p.log.Info("relay came", "pid", h.PID, "from", who.From())
+			if err := fronts.Serve(ctx, mcp.Lines(conn, conn), who); err != nil && ctx.Err() == nil {
+				p.log.Warn("relay lost", "pid", h.PID, "error", err)
+			}
+		})
+	})
+	if s.in != nil {
+		part(func() error {
+			return fronts.Serve(serving, mcp.Lines(s.in, s.out), caller(s.hello(), p.live.Teams()))
+		})
+	}
+	p.log.Info("serving", "version", version, "home", s.home, "config", s.configFile, "teams", len(p.live.Teams()), "mcp", s.in != nil, "http", address)
+	err := g.Wait()
+	p.log.Info("stopped")
+	return err
+}
+
+// listen opens the HTTP side and writes down where it is.
+func (s server) listen(ctx context.Context, cfg *config.Config, db *store.DB) (net.Listener, error) {
+	stored, err := db.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.CheckBind(slices.ContainsFunc(stored, iris.Key.Valid)); err != nil {
+		return nil, err
+	}
+	ln, err := net.Listen("tcp", cfg.API.Address())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("port %d is taken by another program: set api.port in %s to a free one, or api.enabled: false to do without HTTP", cfg.API.Port, s.configFile)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for HTTP: %w; check api.host and api.port in %s", err, s.configFile)
+	}
+	if err := os.WriteFile(addressFile(s.home), []byte(baseURL(ln.Addr())+"\n"), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("write down the address: %w", err), ln.Close())
+	}
+	return ln, nil
+}
+
+// baseURL is where a client on this machine reaches the address.
+func baseURL(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return "http://" + addr.String()
+	}
+	host := tcp.IP.String()
+	if tcp.IP.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
+}
+
+// turnGrace is the part of the grace in which turns may end by themselves. The rest is for
+// interrupting those that do not, and for ending the processes.
+func turnGrace(grace time.Duration) time.Duration {
+	return grace - min(time.Second, grace/4)
+}
+
+// limits are what the queue may run now.
+func limits(live *config.Live) queue.Limits {
+	return queue.Limits{
+		Jobs: live.Get().Queue.MaxConcurrent,
+		Team: func(name string) (jobs, tasks int) {
+			t, err := live.Team(name)
+			if err != nil {
+				return 1, 1 // it was removed; its messages fail one by one
+			}
+			return t.MaxProcesses, t.ParallelTasks
+		},
+	}
+}
+
+// keysOf knows who may call: the local user, the file's keys and the store's.
+func keysOf(ctx context.Context, home string, db *store.DB, live *config.Live) (*auth.Auth, error) {
+	local, err := auth.LocalKey(home)
+	if err != nil {
+		return nil, err
+	}
+	return auth.New(auth.Config{
+		Store: db, Keys: live.Keys, LocalHash: auth.Hash(local),
+		Standing: func() bool { return live.Get().API.Standing() },
+	}), nil
+}
+
+// dataID names the data folder in the marks of what runs for it.
+func dataID(home string) string {
+	if real, err := filepath.EvalSymlinks(home); err == nil {
+		home = real
+	}
+	sum := sha256.Sum256([]byte(home))
+	return hex.EncodeToString(sum[:8])
+}
+
+func setLevel(c *config.Config) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(c.Settings.LogLevel)); err == nil { // the configuration is checked
+		level.Set(l)
+	}
+}
