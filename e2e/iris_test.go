@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -43,6 +44,29 @@ func TestTheQuickExample(t *testing.T) {
 			filepath.Join(dir, "CLAUDE.md"), dir))
 		if !slices.Equal(a.Metadata.ToolsUsed, []string{"Read", "Grep"}) || !slices.Equal(a.Metadata.FilesAccessed, []string{"CLAUDE.md"}) {
 			t.Errorf("tools %q, files %q", a.Metadata.ToolsUsed, a.Metadata.FilesAccessed)
+		}
+	})
+}
+
+// TestTheDemo runs what `make demo` runs, and wants nothing of it to be left.
+func TestTheDemo(t *testing.T) {
+	everyCLI(t, func(t *testing.T, r *rig) {
+		path, err := program()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tmp := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), path, "demo", "--claude", r.team.ClaudePath)
+		cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "TMPDIR="+tmp)
+		out, err := cmd.CombinedOutput()
+		if err != nil || strings.Count(string(out), "v1 (deprecated, gone in March) and v2 (current)") != 3 || !strings.Contains(string(out), "SCRIPT") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		if left, err := filepath.Glob(filepath.Join(tmp, "iris-demo-*")); err != nil || len(left) > 0 {
+			t.Errorf("it left %v, %v", left, err)
+		}
+		if left := running("iris-demo-"); len(left) > 0 {
+			t.Errorf("it left running:\n%s", strings.Join(left, "\n"))
 		}
 	})
 }
