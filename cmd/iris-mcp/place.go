@@ -75,13 +75,14 @@ func homeDir(cmd *cobra.Command) (string, error) {
 }
 
 // configFile is the configuration that the flags, the environment or the folders name. In the
-// working folder it is looked for only on behalf of a person at a terminal: see config.Find.
-func configFile(cmd *cobra.Command, terminal bool) (string, error) {
+// working folder (here) it is looked for only on behalf of a person at a terminal: see
+// config.Find.
+func configFile(cmd *cobra.Command, here bool) (string, error) {
 	if _, err := homeDir(cmd); err != nil {
 		return "", err
 	}
 	flag, _ := cmd.Flags().GetString("config") // every command has it
-	return config.Find(flag, terminal)
+	return config.Find(flag, here && isTerminal(os.Stdin))
 }
 
 // ownAddress is where the server of this data folder said that it listens; empty when none runs.

@@ -35,7 +35,7 @@ and starts nothing of its own.`,
 			if err != nil {
 				return err
 			}
-			file, err := configFile(cmd, isTerminal(os.Stdin))
+			file, err := configFile(cmd, true)
 			if err != nil {
 				return err
 			}
