@@ -235,12 +235,6 @@ func (c *Child) Sweep() int {
 	return c.keeper.sweep(ctx, false, func(mark string) bool { return mark == c.mark })
 }
 
-// KillTree is Kill and Sweep in one, for a child that is not to end in peace.
-func (c *Child) KillTree() int {
-	c.Kill()
-	return c.Sweep()
-}
-
 // sweepLimit bounds a sweep: a process that does not die of SIGKILL by then hangs in the
 // kernel, and waiting for it would hang us too.
 const sweepLimit = 3 * time.Second

@@ -119,7 +119,11 @@ func TestASweepEndsWhateverTheChildStarted(t *testing.T) {
 	}{
 		{"after its own end", func(c *process.Child) { c.Signal(syscall.SIGTERM); c.Wait(); c.Sweep() }},
 		{"after kill -9", func(c *process.Child) { c.Signal(syscall.SIGKILL); c.Wait(); c.Sweep() }},
-		{"while it still runs", func(c *process.Child) { c.KillTree(); c.Wait() }},
+		{"while it still runs", func(c *process.Child) {
+			c.Kill()
+			c.Sweep()
+			c.Wait()
+		}},
 	} {
 		t.Run(how.name, func(t *testing.T) {
 			k := newKeeper(t, t.Name()[len("TestASweep"):])
@@ -131,7 +135,8 @@ func TestASweepEndsWhateverTheChildStarted(t *testing.T) {
 			if living(t, "sleep 4720") != 1 {
 				t.Error("the child of somebody else was ended too")
 			}
-			other.KillTree()
+			other.Kill()
+			other.Sweep()
 			other.Wait()
 		})
 	}
@@ -178,7 +183,8 @@ func TestTheNextRunEndsWhatAKilledOneLeftBehind(t *testing.T) {
 	if living(t, "sleep 4720") != 1 {
 		t.Error("a child of the new run was ended")
 	}
-	mine.KillTree()
+	mine.Kill()
+	mine.Sweep()
 	mine.Wait()
 }
 
@@ -213,7 +219,8 @@ func TestTheGuardEndsWhatAKilledRunLeftBehindAndNothingElse(t *testing.T) {
 	if living(t, "sleep 4720") != 1 {
 		t.Error("a child of the next run was ended")
 	}
-	mine.KillTree()
+	mine.Kill()
+	mine.Sweep()
 	mine.Wait()
 }
 
