@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/iris-mcp/iris-mcp"
@@ -86,6 +87,11 @@ func (db *DB) open(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
+	alone, err := lockFolder(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
 	dsn := (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String() + "?_pragma=busy_timeout(5000)"
 	if err := own(ctx, dsn, path); err != nil {
 		return err
@@ -103,6 +109,26 @@ func (db *DB) open(ctx context.Context, path string) (err error) {
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
 	return db.prepare(ctx)
+}
+
+// lockFolder waits until no other process makes or migrates a record in the folder. SQLite's own
+// locks do not do that: what turns the journal into a WAL fails at once where another has the
+// file open, and a migration is several transactions. Closing the file lets go of the lock.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the data folder: %w", err)
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the data folder: %w", err), f.Close())
+	}
+	return f, nil
 }
 
 // own refuses a file that is no database or somebody else's, and marks a new one as ours. It
@@ -137,7 +163,7 @@ func own(ctx context.Context, dsn, path string) (err error) {
 	return nil
 }
 
-// migrate brings the tables to the form that this Iris knows.
+// migrate brings the tables to the form that this Iris knows. Nobody else does so meanwhile.
 func (db *DB) migrate(ctx context.Context, path string) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
@@ -149,23 +175,17 @@ func (db *DB) migrate(ctx context.Context, path string) error {
 	}
 	sources := m.ListSources()
 	knows := sources[len(sources)-1].Version
-	for before := int64(-1); ; {
-		has, err := m.GetDBVersion(ctx)
-		if err != nil {
-			return fmt.Errorf("migrate database: %w", err)
-		}
-		if has > knows {
-			return fmt.Errorf("%s was made by a newer Iris (form %d, this one knows %d): install that version or a later one, or name another data folder with IRIS_HOME", path, has, knows)
-		}
-		_, err = m.Up(ctx)
-		if err == nil {
-			return nil
-		}
-		if has == before {
-			return fmt.Errorf("migrate database %s: %w", path, err)
-		}
-		before = has // another process may have been quicker: what is left now?
+	has, err := m.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("migrate database: %w", err)
 	}
+	if has > knows {
+		return fmt.Errorf("%s was made by a newer Iris (form %d, this one knows %d): install that version or a later one, or name another data folder with IRIS_HOME", path, has, knows)
+	}
+	if _, err := m.Up(ctx); err != nil {
+		return fmt.Errorf("migrate database %s: %w", path, err)
+	}
+	return nil
 }
 
 // prepare compiles the statements of the hot path once.
