@@ -15,6 +15,7 @@ const (
 	EventToolUse    EventKind = "tool_use"    // Tool: the agent calls a tool
 	EventToolResult EventKind = "tool_result" // Tool: the call is over
 	EventPermission EventKind = "permission"  // Permission: the agent asked for leave
+	EventProgress   EventKind = "progress"    // Progress: the agent's own list of tasks changed
 	EventRetry      EventKind = "retry"       // Text: why the CLI calls its model again
 	EventRestart    EventKind = "restart"     // what was shown is void: the answer begins anew
 	EventComplete   EventKind = "complete"    // the last event of a completed message
@@ -34,6 +35,7 @@ type Event struct {
 	Text       string        `json:"text,omitempty"`       // UTF-8; may end mid-line, never mid-rune
 	Tool       *Tool         `json:"tool,omitempty"`       // tool_use, tool_result
 	Permission *Permission   `json:"permission,omitempty"` // permission
+	Progress   *Progress     `json:"progress,omitempty"`   // progress
 	Duration   time.Duration `json:"duration,omitempty"`   // complete; as Message.Duration
 	Metadata   *Metadata     `json:"metadata,omitempty"`   // complete
 	Err        *Error        `json:"error,omitempty"`      // error

@@ -98,6 +98,7 @@ type Message struct {
 	StartedAt   time.Time // of the last turn; zero until there is one
 	CompletedAt time.Time // zero until Final
 
+	Progress Progress  // of the last attempt, by the agent's own list of tasks
 	Response string    // the agent's answer, when completed
 	Err      *Error    // why, when failed or cancelled
 	Metadata *Metadata // what the turn did, when there was one
@@ -135,6 +136,21 @@ func (m Message) Duration() time.Duration {
 		return 0
 	}
 	return m.CompletedAt.Sub(m.CreatedAt)
+}
+
+// Progress is how much of what the agent set itself to do is done. Without a list of its own
+// the total is zero: nothing is known.
+type Progress struct {
+	Current int `json:"current"`
+	Total   int `json:"total"`
+}
+
+// Percentage is the whole percents that are done, 100 only when all is.
+func (p Progress) Percentage() int {
+	if p.Total == 0 {
+		return 0
+	}
+	return 100 * p.Current / p.Total
 }
 
 // Metadata is what a turn did and cost.

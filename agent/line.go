@@ -86,6 +86,16 @@ type block struct {
 	Input     json.RawMessage `json:"input"`
 	ToolUseID string          `json:"tool_use_id"` // tool_result
 	IsError   bool            `json:"is_error"`
+	Content   json.RawMessage `json:"content"` // text, or blocks
+}
+
+// result is the text of a tool's result.
+func (b block) result() string {
+	all := text(b.Content)
+	for _, part := range (message{Content: b.Content}).blocks() {
+		all += part.Text
+	}
+	return all
 }
 
 // blocks are the message's; none if it is plain text.

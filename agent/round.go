@@ -19,6 +19,7 @@ type round struct {
 
 	answer answer
 	calls  []*call
+	todo   todo
 	paths  paths
 	model  string
 
@@ -138,6 +139,9 @@ func (r *round) user(l line) {
 		c := r.calls[i]
 		c.over, c.IsError = true, b.IsError
 		r.tell(iris.Event{Kind: iris.EventToolResult, Tool: &iris.Tool{ID: c.ID, Name: c.Name, File: c.File, IsError: c.IsError}})
+		if !c.inner && !c.IsError && r.todo.take(c.Tool, b.result()) {
+			r.tell(iris.Event{Kind: iris.EventProgress, Progress: new(r.todo.said)})
+		}
 	}
 }
 

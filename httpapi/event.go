@@ -62,6 +62,8 @@ func (req *request) eventData(ev iris.Event) any {
 	case iris.EventPermission:
 		p := *ev.Permission
 		return permissionData{p.ID, p.Tool, object(p.Input), p.Decision, p.Reason}
+	case iris.EventProgress:
+		return progressOf(*ev.Progress)
 	case iris.EventComplete:
 		return completeData{ev.Duration.Milliseconds(), ev.At.UnixMilli(), ev.MessageID, metadataOf(ev.Metadata)}
 	case iris.EventError:

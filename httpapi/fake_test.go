@@ -69,6 +69,7 @@ func work(f *fake, id string) {
 	f.emit(id, iris.Event{Kind: iris.EventThinking, Text: "hmm"})
 	f.emit(id, iris.Event{Kind: iris.EventToolUse, Tool: &iris.Tool{ID: "t1", Name: "Read", File: "src/auth/jwt.ts", Input: []byte(`{"file_path":"src/auth/jwt.ts"}`)}})
 	f.emit(id, iris.Event{Kind: iris.EventToolResult, Tool: &iris.Tool{ID: "t1", Name: "Read", File: "src/auth/jwt.ts"}})
+	f.emit(id, iris.Event{Kind: iris.EventProgress, Progress: &iris.Progress{Current: 1, Total: 3}})
 	f.emit(id, iris.Event{Kind: iris.EventPermission, Permission: &iris.Permission{ID: "p1", Tool: "Bash", Input: []byte(`{"command":"touch x"}`), Decision: "deny", Reason: "nobody can decide"}})
 	f.emit(id, iris.Event{Kind: iris.EventRetry, Text: "overloaded"})
 	f.emit(id, iris.Event{Kind: iris.EventRestart})

@@ -52,6 +52,11 @@ type progress struct {
 	Percentage int `json:"percentage"`
 }
 
+// progressOf is what the agent's list says, 0 of 1 without one.
+func progressOf(p iris.Progress) progress {
+	return progress{p.Current, max(p.Total, 1), p.Percentage()}
+}
+
 // result is a task's answer: its first paragraph, and all of it.
 type result struct {
 	Summary string `json:"summary"`
@@ -112,7 +117,7 @@ const cancelLimit = 30 * time.Second
 func (s *Server) view(ctx context.Context, req *request, m iris.Message) (*messageOut, error) {
 	v := messageView{
 		MessageID: m.ID, Team: m.Team, From: m.Caller.From(), To: m.Team, SessionID: m.SessionRef(),
-		Status: m.Status, Progress: progress{0, 1, 0}, Attempts: m.Attempts,
+		Status: m.Status, Progress: progressOf(m.Progress), Attempts: m.Attempts,
 		CreatedAt: m.CreatedAt.UnixMilli(), StartedAt: unixMilli(m.StartedAt), CompletedAt: unixMilli(m.CompletedAt),
 	}
 	if m.Caller.Kind == iris.CallerKey {
@@ -121,7 +126,7 @@ func (s *Server) view(ctx context.Context, req *request, m iris.Message) (*messa
 	if m.Task {
 		v.JobID = m.JobID()
 	}
-	if m.Status == iris.StatusCompleted {
+	if m.Status == iris.StatusCompleted && m.Progress.Total == 0 {
 		v.Progress = progress{1, 1, 100}
 	}
 	if m.Status.Final() {

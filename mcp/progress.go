@@ -117,6 +117,10 @@ func doing(e iris.Event) string {
 		if e.Permission != nil && e.Permission.Decision == "" {
 			return "waiting for leave to use " + e.Permission.Tool
 		}
+	case iris.EventProgress:
+		if e.Progress != nil {
+			return fmt.Sprintf("%d of %d steps done", e.Progress.Current, e.Progress.Total)
+		}
 	case iris.EventRetry:
 		return "trying again to reach its model"
 	case iris.EventRestart:

@@ -108,6 +108,8 @@ func (r *reader) show(e sdk.Event) {
 		case "deny":
 			r.doing("may not use " + e.Tool)
 		}
+	case sdk.EventProgress:
+		r.doing(fmt.Sprintf("%d of %d steps done", e.Progress.Current, e.Progress.Total))
 	case sdk.EventRetry:
 		r.doing(e.Reason)
 	case sdk.EventReconnect:

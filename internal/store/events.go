@@ -11,6 +11,7 @@ import (
 
 const (
 	eventsAfter = `SELECT message_id, seq, kind, at, body FROM event WHERE message_id = $1 AND seq > $2 ORDER BY seq LIMIT $3`
+	setProgress = `UPDATE message SET progress_current = $2, progress_total = $3 WHERE id = $1`
 	lastSeq     = `SELECT coalesce(max(seq), 0) FROM event WHERE message_id = $1`
 )
 
@@ -39,9 +40,27 @@ func batch(n int) (b struct {
 func (db *DB) AppendEvents(ctx context.Context, events []iris.Event) error {
 	args, err := eventArgs(events) // before the write, so that nobody waits for the encoding
 	if err == nil {
-		err = db.write(ctx, func(tx tx) error { return tx.append(args) })
+		err = db.write(ctx, func(tx tx) error {
+			if err := tx.append(args); err != nil {
+				return err
+			}
+			return tx.progress(events)
+		})
 	}
 	return wrap(err, "store %d events", len(events))
+}
+
+// progress keeps what a message's last event of that kind says where the message is read.
+func (tx tx) progress(events []iris.Event) error {
+	for _, e := range events {
+		if e.Progress == nil {
+			continue
+		}
+		if _, err := tx.exec(setProgress, e.MessageID, e.Progress.Current, e.Progress.Total); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // append inserts rows of five values each.

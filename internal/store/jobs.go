@@ -45,7 +45,7 @@ const (
 		ORDER BY best.rank, best.id LIMIT 1`
 	claimJob = `UPDATE job SET state = 'running', next = 0, attempt = attempt + 1, worker = $2, lease_ends = $3, run_at = 0
 		WHERE id = $1 RETURNING ` + jobColumns
-	startMessage = `UPDATE message SET status = 'processing', attempts = $2, started_at = $3 WHERE id = $1`
+	startMessage = `UPDATE message SET status = 'processing', attempts = $2, started_at = $3, progress_current = 0, progress_total = 0 WHERE id = $1`
 
 	renewJob  = `UPDATE job SET lease_ends = $3 WHERE id = $1 AND state = 'running' AND attempt = $2`
 	returnJob = `UPDATE job SET state = 'waiting', next = 0, worker = '', lease_ends = 0, run_at = $3

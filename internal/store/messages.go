@@ -12,7 +12,7 @@ import (
 )
 
 const messageColumns = `id, team, caller_kind, caller_name, session_id, session_name, task, priority, timeout, max_attempts,
-	status, attempts, created_at, started_at, completed_at, text, context, response, error, metadata`
+	status, attempts, created_at, started_at, completed_at, text, context, response, error, metadata, progress_current, progress_total`
 
 const (
 	findSame = `SELECT message_id FROM job WHERE dedupe = $1 AND state <> 'done'`
@@ -22,7 +22,7 @@ const (
 	stepBack = `UPDATE job SET next = 0 WHERE id = $1`
 
 	addMessage = `INSERT INTO message (` + messageColumns + `, origin)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, $11, 0, 0, $12, $13, '', NULL, NULL, $14)`
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', 0, $11, 0, 0, $12, $13, '', NULL, NULL, 0, 0, $14)`
 	addJob = `INSERT INTO job (` + jobColumns + `, state, next, rank, worker, dedupe)
 		VALUES ($1, 'turn', $2, $3, $4, $5, $6, 0, 0, 0, 'waiting', $7, $8, '', $9)`
 
@@ -302,6 +302,6 @@ func (db *DB) Usage(ctx context.Context, team string) (u iris.TeamUsage, err err
 func scanMessage(row scanner) (m iris.Message, err error) {
 	err = row.Scan(&m.ID, &m.Team, &m.Caller.Kind, &m.Caller.Name, &m.SessionID, &m.SessionName, &m.Task, &m.Priority, (*span)(&m.Timeout), &m.MaxAttempts,
 		&m.Status, &m.Attempts, (*millis)(&m.CreatedAt), (*millis)(&m.StartedAt), (*millis)(&m.CompletedAt),
-		&m.Text, structure{&m.Context}, &m.Response, structure{&m.Err}, structure{&m.Metadata})
+		&m.Text, structure{&m.Context}, &m.Response, structure{&m.Err}, structure{&m.Metadata}, &m.Progress.Current, &m.Progress.Total)
 	return m, err
 }

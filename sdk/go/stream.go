@@ -24,6 +24,7 @@ const (
 	EventToolUse    EventKind = "tool_use"    // Tool, File, Input: the agent calls a tool
 	EventToolResult EventKind = "tool_result" // Tool: the call is over
 	EventPermission EventKind = "permission"  // ID, Tool, Input: the agent asks for leave; Decision once decided
+	EventProgress   EventKind = "progress"    // Progress: the agent's own list of tasks changed
 	EventRetry      EventKind = "retry"       // Reason: the agent calls its model again
 	EventRestart    EventKind = "restart"     // what was shown is void: the answer begins anew
 	EventComplete   EventKind = "complete"    // the last: Duration, Timestamp, Metadata
@@ -50,6 +51,7 @@ type Event struct {
 	IsError   bool            `json:"isError"`  // EventToolResult
 	Decision  string          `json:"decision"` // EventPermission: "allow" or "deny", or open
 	Reason    string          `json:"reason"`   // EventRetry, EventPermission: why, for a person
+	Progress  *Progress       `json:"-"`        // EventProgress
 	Duration  Duration        `json:"duration"` // EventComplete
 	Timestamp Time            `json:"timestamp"`
 	Metadata  *Metadata       `json:"metadata"` // EventComplete
@@ -197,6 +199,9 @@ func (s *stream) event(f frame) (Event, error) {
 		event.Thinking = data.Text
 	case EventRetry:
 		event.Reason = data.Text
+	case EventProgress:
+		event.Progress = new(Progress)
+		_ = json.Unmarshal(f.data, event.Progress) // as above
 	}
 	if id, seq, ok := strings.Cut(f.id, ":"); ok { // "<messageId>:<n>"
 		event.MessageID = id
