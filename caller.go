@@ -24,6 +24,7 @@ type Caller struct {
 	Scopes   []Scope  // of a key; the local user and teams may do everything
 	Teams    []string // the teams a key is bound to; empty means all
 	Standing bool     // a key whose messages without a session share one per team (DESIGN D3)
+	Limit    Limit    // of its requests; without requests, as for the local user and teams, there is none
 }
 
 // From is the caller as messages record it: a team's name, "api" or "local".
@@ -127,6 +128,8 @@ type Key struct {
 	Scopes    []Scope
 	Teams     []string  // empty: all
 	Standing  bool      // see Caller.Standing
+	Tier      Tier      // empty: standard
+	Limit     Limit     // its own, in place of the tier's
 	ExpiresAt time.Time // zero: never
 	CreatedAt time.Time
 	RevokedAt time.Time // zero: valid
@@ -139,5 +142,13 @@ func (k Key) Valid() bool {
 
 // Caller is who uses the key.
 func (k Key) Caller() Caller {
-	return Caller{Kind: CallerKey, Name: k.Name, Scopes: k.Scopes, Teams: k.Teams, Standing: k.Standing}
+	return Caller{Kind: CallerKey, Name: k.Name, Scopes: k.Scopes, Teams: k.Teams, Standing: k.Standing, Limit: k.Allows()}
+}
+
+// Allows is the limit that the key is held to: its own, else its tier's.
+func (k Key) Allows() Limit {
+	if k.Limit.Requests > 0 {
+		return k.Limit
+	}
+	return k.Tier.Limit()
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type failure struct {
 	RequestID string       `json:"requestId"`
 	Required  []iris.Scope `json:"required,omitzero" doc:"FORBIDDEN: the scopes that are needed"`
 	Provided  []iris.Scope `json:"provided,omitzero" doc:"FORBIDDEN: the scopes that the key has"`
+	Limit     int          `json:"limit,omitempty" doc:"RATE_LIMITED: how many requests are let in in any window"`
+	Window    int64        `json:"window,omitempty" doc:"RATE_LIMITED: the length of the window in milliseconds"`
+	ResetAt   int64        `json:"resetAt,omitempty" doc:"RATE_LIMITED: when the next request is let in, Unix milliseconds"`
 
 	status int
 }
@@ -56,6 +60,9 @@ func (f *failure) GetHeaders() http.Header {
 	switch f.Code {
 	case iris.CodeUnauthorized:
 		return http.Header{"Www-Authenticate": {`Bearer realm="iris"`}}
+	case iris.CodeRateLimited:
+		wait := max(1, (f.ResetAt-f.Timestamp+999)/1000) // seconds, rounded up
+		return http.Header{"Retry-After": {strconv.FormatInt(wait, 10)}}
 	case iris.CodeQueueFull, iris.CodeShuttingDown:
 		return http.Header{"Retry-After": {"5"}}
 	}

@@ -261,6 +261,7 @@ func (f *fake) Ping(context.Context) error { return f.broken }
 type keys struct {
 	mu  sync.Mutex
 	all map[string]iris.Caller
+	err error
 }
 
 func newKeys() *keys {
@@ -283,6 +284,9 @@ func newKeys() *keys {
 func (k *keys) Caller(_ context.Context, credential string) (iris.Caller, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.err != nil {
+		return iris.Caller{}, k.err
+	}
 	if c, ok := k.all[credential]; ok {
 		return c, nil
 	}

@@ -23,7 +23,7 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 	ctx := g.Request.Context()
 	req := requestOf(ctx)
 	req.route = h.Operation().Metadata[routeKey].(*route)
-	if err := s.admit(ctx, req, g.Request.Header); err != nil {
+	if err := s.admit(ctx, req, g.Request.Header, g.Writer.Header()); err != nil {
 		s.fail(g, err)
 		return
 	}
@@ -34,17 +34,23 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 	next(h)
 }
 
-// admit finds out who asks, and whether they may use the route.
-func (s *Server) admit(ctx context.Context, req *request, h http.Header) error {
+// admit finds out who asks, and whether they may use the route, now. What their limit has left
+// goes into the headers of the answer.
+func (s *Server) admit(ctx context.Context, req *request, h, answer http.Header) error {
 	if req.route.open {
 		return nil
 	}
 	req.credential = credential(h)
 	caller, err := s.auth.Caller(ctx, req.credential)
 	if err != nil {
-		return err
+		return s.refused(ctx, req, err)
 	}
 	req.caller = caller
+	left, err := s.charge(ctx, caller)
+	limitHeaders(answer, left)
+	if err != nil {
+		return req.limited(left, err)
+	}
 	if req.route.own {
 		return nil
 	}

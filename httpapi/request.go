@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 type request struct {
 	id         string
 	arrived    time.Time
+	address    netip.Addr  // of the client, as far as it can be known; zero if it cannot
 	route      *route      // set by the guard, as are the next two
 	caller     iris.Caller // zero on an open route
 	credential string
@@ -37,7 +39,7 @@ func requestOf(ctx context.Context) *request { return ctx.Value(requestKey{}).(*
 // outer is around everything, unknown paths too: it names the request, bounds its body, turns
 // a panic into an answer and writes the one line of the log. No body and no query gets there.
 func (s *Server) outer(g *gin.Context) {
-	req := &request{id: requestID(g.GetHeader("X-Request-Id")), arrived: time.Now()}
+	req := &request{id: requestID(g.GetHeader("X-Request-Id")), arrived: time.Now(), address: clientAddress(g.Request, s.cfg.TrustedProxies())}
 	g.Request = g.Request.WithContext(context.WithValue(g.Request.Context(), requestKey{}, req))
 	h := g.Writer.Header()
 	h.Set("X-Request-Id", req.id)

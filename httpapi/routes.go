@@ -158,7 +158,7 @@ func (s *Server) register() {
 		r.op.Metadata = map[string]any{routeKey: r}
 		errs := []int{http.StatusBadRequest, http.StatusNotFound}
 		if !r.open {
-			errs = append(errs, http.StatusUnauthorized, http.StatusForbidden)
+			errs = append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests)
 			r.op.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}}
 			r.op.Extensions = map[string]any{"x-scopes": r.scopes}
 		}

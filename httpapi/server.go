@@ -3,7 +3,7 @@
 //
 // One table (routes.go) holds every path with its scopes and its types; the router, the
 // checks and the OpenAPI document are all made from it. A request passes, in this order, the
-// outer handler (request.go: id, log, panics), the guard (guard.go: key, scopes), huma's
+// outer handler (request.go: id, log, panics), the guard (guard.go: key, limit, scopes), huma's
 // decoding and validation, and its own handler, which is told everything by its arguments.
 package httpapi
 
@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -61,13 +62,28 @@ type Auth interface {
 	Caller(ctx context.Context, credential string) (iris.Caller, error)
 }
 
+// Limiter counts requests.
+type Limiter interface {
+	// Take counts one request of who against the limit, unless that is used up.
+	Take(ctx context.Context, who string, l iris.Limit) (iris.Allowance, error)
+}
+
+// Audit is where it is written down who changed what.
+type Audit interface {
+	Record(ctx context.Context, e iris.AuditEntry) // never fails what was done
+}
+
 // Config is what the front is told. A zero value means what stands beside it.
 type Config struct {
-	Version       string        // of Iris, for the OpenAPI document
-	MaxBodyBytes  func() int64  // the largest request body, asked at each request; 1 MiB
-	BodyTimeout   time.Duration // for a request body to arrive whole; 30 s
-	WriteTimeout  time.Duration // for a client to take what is written to it; 20 s
-	ShutdownGrace time.Duration // for running requests once Serve is to end; 20 s
+	Limits         Limiter               // counts the requests of callers; nobody is limited
+	Failures       Limiter               // counts the refused credentials of addresses; likewise
+	Audit          Audit                 // nothing is written down
+	TrustedProxies func() []netip.Prefix // whose word on a client's address is taken, asked at each request; nobody's
+	Version        string                // of Iris, for the OpenAPI document
+	MaxBodyBytes   func() int64          // the largest request body, asked at each request; 1 MiB
+	BodyTimeout    time.Duration         // for a request body to arrive whole; 30 s
+	WriteTimeout   time.Duration         // for a client to take what is written to it; 20 s
+	ShutdownGrace  time.Duration         // for running requests once Serve is to end; 20 s
 }
 
 // Server is the front. It is made once and serves one listener.
@@ -95,6 +111,15 @@ var (
 
 // New makes the front. It starts nothing; log is where requests are recorded.
 func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Server {
+	if cfg.Limits == nil {
+		cfg.Limits = unlimited{}
+	}
+	if cfg.Failures == nil {
+		cfg.Failures = unlimited{}
+	}
+	if cfg.TrustedProxies == nil {
+		cfg.TrustedProxies = func() []netip.Prefix { return nil }
+	}
 	if cfg.MaxBodyBytes == nil {
 		cfg.MaxBodyBytes = func() int64 { return 1 << 20 }
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,9 +22,11 @@ import (
 	"github.com/iris-mcp/iris-mcp/agent"
 	"github.com/iris-mcp/iris-mcp/dispatch"
 	"github.com/iris-mcp/iris-mcp/httpapi"
+	"github.com/iris-mcp/iris-mcp/internal/audit"
 	"github.com/iris-mcp/iris-mcp/internal/auth"
 	"github.com/iris-mcp/iris-mcp/internal/bus"
 	"github.com/iris-mcp/iris-mcp/internal/config"
+	"github.com/iris-mcp/iris-mcp/internal/limit"
 	"github.com/iris-mcp/iris-mcp/internal/owner"
 	"github.com/iris-mcp/iris-mcp/internal/process"
 	"github.com/iris-mcp/iris-mcp/internal/store"
@@ -160,6 +163,11 @@ func (s server) serve(ctx context.Context, p parts) error {
 			Version:       version,
 			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
 			ShutdownGrace: 2 * time.Second, // the jobs' grace is over by then
+
+			Limits:         limit.New(0), // of callers there are only so many
+			Failures:       limit.New(10_000),
+			Audit:          audit.New(s.home, p.log),
+			TrustedProxies: func() []netip.Prefix { return p.live.Get().API.TrustedProxies },
 		}, p.d, p.db, p.keys, p.log)
 		defer context.AfterFunc(taking, http.Drain)()
 		part(func() error { return http.Serve(serving, p.ln) })

@@ -57,6 +57,8 @@ func (r *reader) keys(c *Config) {
 			r.wrong(at, "takes rateLimit or tier, not both")
 		} else if limited && (k.RateLimit.Requests == 0 || k.RateLimit.Window == 0) {
 			r.wrong(at+".rateLimit", "needs both requests and window")
+		} else if wrong := iris.Limit(k.RateLimit).Check(); limited && wrong != "" {
+			r.wrong(at+".rateLimit", "%s", wrong)
 		}
 
 		c.Keys = append(c.Keys, iris.Key{
@@ -65,6 +67,8 @@ func (r *reader) keys(c *Config) {
 			Scopes:    k.Scopes,
 			Teams:     k.Teams,
 			Standing:  cmp.Or(k.Session, c.API.Session) == "standing",
+			Tier:      iris.Tier(k.Tier),
+			Limit:     iris.Limit(k.RateLimit),
 			ExpiresAt: k.ExpiresAt,
 		})
 	}
