@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 )
 
 // Code names a kind of failure to every caller, over every protocol.
@@ -55,6 +56,9 @@ var codes = map[Code]struct {
 	CodeShuttingDown:     {http.StatusServiceUnavailable, "ShuttingDown", "Wait a few seconds, then call again."},
 	CodeInternal:         {http.StatusInternalServerError, "InternalError", ""},
 }
+
+// Codes lists every code.
+func Codes() []Code { return slices.Sorted(maps.Keys(codes)) }
 
 // Status is the HTTP status of the code; an unknown code is an internal error.
 func (c Code) Status() int {

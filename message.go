@@ -60,8 +60,8 @@ func ParsePriority(s string) (Priority, bool) {
 // Context is what a caller says about where its message comes from. The agent gets it as
 // data beside the message.
 type Context struct {
-	Source   string          `json:"source,omitempty"`
-	Metadata json.RawMessage `json:"metadata,omitempty"` // any JSON
+	Source   string          `json:"source,omitempty" doc:"A text" example:"github-webhook"`
+	Metadata json.RawMessage `json:"metadata,omitempty" doc:"Any JSON"`
 }
 
 // Ask is a message as it is submitted.
@@ -155,20 +155,20 @@ func (p Progress) Percentage() int {
 
 // Metadata is what a turn did and cost.
 type Metadata struct {
-	FilesAccessed []string `json:"filesAccessed"` // project-relative, each once, in order
-	ToolsUsed     []string `json:"toolsUsed"`     // each once, in order
-	Model         string   `json:"model,omitempty"`
-	Usage         Usage    `json:"usage"`
-	CostUSD       float64  `json:"costUsd"` // this turn's, as the CLI reckons it
-	Turns         int      `json:"turns"`   // the agent's round trips to its model
+	FilesAccessed []string `json:"filesAccessed" doc:"Files that its tools touched, relative to the project, each once, in order" example:"[\"prisma/schema.prisma\",\"package.json\"]"`
+	ToolsUsed     []string `json:"toolsUsed" doc:"Tools that it called, each once, in order" example:"[\"Read\",\"Grep\"]"`
+	Model         string   `json:"model,omitempty" doc:"The model that answered" example:"claude-sonnet-4-5"`
+	Usage         Usage    `json:"usage" doc:"Tokens"`
+	CostUSD       float64  `json:"costUsd" doc:"Of this turn, as Claude Code reckons it" example:"0.01"`
+	Turns         int      `json:"turns" doc:"The agent's round trips to its model" example:"2"`
 }
 
 // Usage counts tokens.
 type Usage struct {
-	InputTokens      int64 `json:"inputTokens"`
-	OutputTokens     int64 `json:"outputTokens"`
-	CacheReadTokens  int64 `json:"cacheReadTokens"`
-	CacheWriteTokens int64 `json:"cacheWriteTokens"`
+	InputTokens      int64 `json:"inputTokens" doc:"Tokens of input that were not cached" example:"10"`
+	OutputTokens     int64 `json:"outputTokens" doc:"Tokens of output" example:"200"`
+	CacheReadTokens  int64 `json:"cacheReadTokens" doc:"Tokens of input read from the cache" example:"0"`
+	CacheWriteTokens int64 `json:"cacheWriteTokens" doc:"Tokens of input written to the cache" example:"0"`
 }
 
 // Filter selects messages of the history, newest first.

@@ -9,17 +9,17 @@ import (
 )
 
 type askIn struct {
-	Team string `path:"team" doc:"The team's name"`
+	Team string `path:"team" doc:"The team's name" example:"backend"`
 	Body askBody
 }
 
 type askBody struct {
-	Question        string        `json:"question" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to ask"`
+	Question        string        `json:"question" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to ask" example:"What database migration system do you use?"`
 	Timeout         int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" default:"30000" doc:"How long to wait for the answer, in milliseconds from the request's arrival"`
-	Context         *iris.Context `json:"context,omitempty" doc:"Where the question comes from; the agent gets it as data beside the question"`
-	SessionID       string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue: the sessionId of an earlier answer, or a name of one's own, made at first use. Without it the conversation is a new one"`
-	Priority        string        `json:"priority,omitempty" enum:"low,normal,high" default:"normal"`
-	CancelOnTimeout bool          `json:"cancelOnTimeout,omitempty" doc:"Cancel the question when the timeout is over, instead of letting the team finish"`
+	Context         *iris.Context `json:"context,omitempty" doc:"Where the question comes from; the agent gets it as data beside the question" example:"{\"source\":\"github-webhook\",\"metadata\":{\"pr_number\":123,\"author\":\"john.doe\"}}"`
+	SessionID       string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue: the sessionId of an earlier answer, or a name of one's own, made at first use. Without it the conversation is a new one" example:"github:acme/api#123"`
+	Priority        string        `json:"priority,omitempty" enum:"low,normal,high" default:"normal" doc:"Which of the team's waiting messages goes first"`
+	CancelOnTimeout bool          `json:"cancelOnTimeout,omitempty" doc:"Cancel the question when the timeout is over, instead of letting the team finish" example:"false"`
 }
 
 type askOut struct {
@@ -28,14 +28,14 @@ type askOut struct {
 
 // answer is what an ask comes back with.
 type answer struct {
-	MessageID string        `json:"messageId"`
-	Team      string        `json:"team"`
-	Question  string        `json:"question"`
-	Response  string        `json:"response"`
-	Duration  int64         `json:"duration" doc:"Milliseconds from acceptance to answer"`
-	Timestamp int64         `json:"timestamp" doc:"When it was answered, Unix milliseconds"`
-	SessionID string        `json:"sessionId" doc:"Continues this conversation"`
-	Metadata  iris.Metadata `json:"metadata"`
+	MessageID string        `json:"messageId" doc:"Fetches, follows and cancels it" example:"msg_01KAH3M4R0E7C8B9A2D3F4G5H6"`
+	Team      string        `json:"team" doc:"The team that was asked" example:"backend"`
+	Question  string        `json:"question" doc:"What was asked" example:"What database migration system do you use?"`
+	Response  string        `json:"response" doc:"What the team answered" example:"We use Prisma for database migrations."`
+	Duration  int64         `json:"duration" doc:"Milliseconds from acceptance to answer" example:"2847"`
+	Timestamp int64         `json:"timestamp" doc:"When it was answered, Unix milliseconds" example:"1704067202847"`
+	SessionID string        `json:"sessionId" doc:"Continues this conversation" example:"github:acme/api#123"`
+	Metadata  iris.Metadata `json:"metadata" doc:"What the turn did and cost"`
 }
 
 func (s *Server) ask(ctx context.Context, req *request, in *askIn) (*askOut, error) {

@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
 
 	iris "github.com/iris-mcp/iris-mcp"
@@ -60,20 +59,6 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) tooLarge() error {
 	b.g.Header("Connection", "close") // what is left of the body is not read
 	return iris.Errorf(iris.CodePayloadTooLarge, "the request's body is larger than %d bytes (api.maxBodyBytes)", b.limit).With("limit", b.limit)
-}
-
-// humaConfig is how huma reads and writes: JSON only, and no pages of its own.
-func (s *Server) humaConfig() huma.Config {
-	cfg := huma.DefaultConfig("Iris", s.cfg.Version)
-	cfg.CreateHooks = nil // it would put $schema into every answer
-	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
-	cfg.RejectUnknownQueryParameters = true
-	cfg.Formats = map[string]huma.Format{"application/json": {Marshal: s.encode, Unmarshal: decode}}
-	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", Description: "An API key, iris_sk_…"},
-		"apiKey": {Type: "apiKey", In: "header", Name: "X-Api-Key", Description: "The same key"},
-	}
-	return cfg
 }
 
 // buffers are for answers on their way out.

@@ -8,19 +8,19 @@ import (
 )
 
 type executeIn struct {
-	Team string `path:"team" doc:"The team's name"`
+	Team string `path:"team" doc:"The team's name" example:"backend"`
 	Body executeBody
 }
 
 type executeBody struct {
-	Task        string          `json:"task" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to do"`
-	Priority    string          `json:"priority,omitempty" enum:"low,normal,high" default:"normal"`
-	Timeout     int64           `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout"`
+	Task        string          `json:"task" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to do" example:"Run npm audit and fix any vulnerabilities with auto-fixable patches"`
+	Priority    string          `json:"priority,omitempty" enum:"low,normal,high" default:"normal" doc:"Which of the team's waiting messages goes first"`
+	Timeout     int64           `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout" example:"600000"`
 	Callback    json.RawMessage `json:"callback,omitempty" hidden:"true"` // refused below, in words of its own
-	Context     *iris.Context   `json:"context,omitempty" doc:"Where the task comes from; the agent gets it as data beside the task"`
-	SessionID   string          `json:"sessionId,omitempty" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask"`
-	Dedupe      *bool           `json:"dedupe,omitempty" doc:"By default true: the same task that still waits or runs is not queued twice"`
-	MaxAttempts int             `json:"maxAttempts,omitempty" minimum:"1" maximum:"100" doc:"How often it may begin; it begins again only when Iris was ended in its middle. Without it the configured queue.maxAttempts"`
+	Context     *iris.Context   `json:"context,omitempty" doc:"Where the task comes from; the agent gets it as data beside the task" example:"{\"source\":\"github-webhook\",\"metadata\":{\"pr_number\":123,\"author\":\"john.doe\"}}"`
+	SessionID   string          `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask" example:"nightly"`
+	Dedupe      *bool           `json:"dedupe,omitempty" doc:"By default true: the same task that still waits or runs is not queued twice" example:"true"`
+	MaxAttempts int             `json:"maxAttempts,omitempty" minimum:"1" maximum:"100" doc:"How often it may begin; it begins again only when Iris was ended in its middle. Without it the configured queue.maxAttempts" example:"3"`
 }
 
 type executeOut struct {
@@ -30,12 +30,12 @@ type executeOut struct {
 
 // accepted is what an execute comes back with.
 type accepted struct {
-	JobID               string      `json:"jobId"`
-	MessageID           string      `json:"messageId"`
-	Team                string      `json:"team"`
-	Status              iris.Status `json:"status" enum:"queued,processing"`
-	EstimatedCompletion *int64      `json:"estimatedCompletion" doc:"Unix milliseconds; null when the team has not done enough yet to tell"`
-	Position            int         `json:"position" doc:"From 1, among the team's waiting jobs; 0 when it runs already"`
+	JobID               string      `json:"jobId" doc:"Wherever an id is wanted, this or messageId" example:"job_01KAH3M4R0E7C8B9A2D3F4G5H6"`
+	MessageID           string      `json:"messageId" doc:"Wherever an id is wanted, this or jobId" example:"msg_01KAH3M4R0E7C8B9A2D3F4G5H6"`
+	Team                string      `json:"team" doc:"The team that has the task" example:"backend"`
+	Status              iris.Status `json:"status" enum:"queued,processing" doc:"processing for a repeated task that runs already"`
+	EstimatedCompletion *int64      `json:"estimatedCompletion" doc:"Unix milliseconds; null when the team has not done enough yet to tell" example:"1704067500000"`
+	Position            int         `json:"position" doc:"From 1, among the team's waiting jobs; 0 when it runs already" example:"3"`
 }
 
 func (s *Server) execute(ctx context.Context, req *request, in *executeIn) (*executeOut, error) {

@@ -20,12 +20,12 @@ import (
 
 // failure is the one shape of every error, over REST and in a stream's error event.
 type failure struct {
-	Name      string       `json:"error" doc:"A short name of the error"`
-	Code      iris.Code    `json:"code"`
-	Message   string       `json:"message" doc:"What is wrong and what to do about it"`
+	Name      string       `json:"error" doc:"A short name of the error" example:"TeamNotFound"`
+	Code      iris.Code    `json:"code" doc:"For programs" example:"TEAM_NOT_FOUND"`
+	Message   string       `json:"message" doc:"What is wrong and what to do about it" example:"there is no team \"backnd\"; did you mean \"backend\"?"`
 	Details   any          `json:"details,omitempty" doc:"For machines; for a refused request the list of its problems"`
-	Timestamp int64        `json:"timestamp" doc:"Unix milliseconds"`
-	RequestID string       `json:"requestId"`
+	Timestamp int64        `json:"timestamp" doc:"Unix milliseconds" example:"1704067200000"`
+	RequestID string       `json:"requestId" doc:"The answer's X-Request-Id; it finds the line of the log" example:"req_01KAH3M4QZ8W2V5N6P7R9S0T1X"`
 	Required  []iris.Scope `json:"required,omitzero" doc:"FORBIDDEN: the scopes that are needed"`
 	Provided  []iris.Scope `json:"provided,omitzero" doc:"FORBIDDEN: the scopes that the key has"`
 	Limit     int          `json:"limit,omitempty" doc:"RATE_LIMITED: how many requests are let in in any window"`

@@ -35,7 +35,6 @@ type front struct {
 func newFront(cfg httpapi.Config) *front {
 	f := &front{fake: newFake(), keys: newKeys(), logged: &buffer{}}
 	log := slog.New(slog.NewJSONHandler(f.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	cfg.Version = "test"
 	f.server = httpapi.New(cfg, f.fake, f.fake, f.keys, log)
 	return f
 }

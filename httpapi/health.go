@@ -11,7 +11,7 @@ import (
 
 type healthOut struct {
 	Body struct {
-		Status string `json:"status"`
+		Status string `json:"status" doc:"ok, or ready" example:"ok"`
 	}
 }
 

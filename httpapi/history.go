@@ -8,45 +8,45 @@ import (
 )
 
 type historyIn struct {
-	Team   string      `query:"team" doc:"The team that was asked"`
-	From   string      `query:"from" doc:"Who asked: a team, api, or local"`
-	To     string      `query:"to" doc:"The same as team"`
-	Status iris.Status `query:"status" enum:"queued,processing,completed,failed,cancelled"`
-	Limit  int         `query:"limit" minimum:"1" maximum:"200" default:"50"`
-	Page   int         `query:"page" minimum:"1" maximum:"1000000" default:"1"`
-	Since  int64       `query:"since" minimum:"0" maximum:"253402300799999" doc:"Accepted at this time or later, Unix milliseconds"`
-	Until  int64       `query:"until" minimum:"1" maximum:"253402300799999" doc:"Accepted at this time or earlier, Unix milliseconds"`
+	Team   string      `query:"team" doc:"The team that was asked" example:"backend"`
+	From   string      `query:"from" doc:"Who asked: a team, api, or local" example:"api"`
+	To     string      `query:"to" doc:"The same as team" example:"backend"`
+	Status iris.Status `query:"status" enum:"queued,processing,completed,failed,cancelled" doc:"Only those of this status" example:"completed"`
+	Limit  int         `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Messages on a page"`
+	Page   int         `query:"page" minimum:"1" maximum:"1000000" default:"1" doc:"Number of the page, from 1"`
+	Since  int64       `query:"since" minimum:"0" maximum:"253402300799999" doc:"Accepted at this time or later, Unix milliseconds" example:"1704067200000"`
+	Until  int64       `query:"until" minimum:"1" maximum:"253402300799999" doc:"Accepted at this time or earlier, Unix milliseconds" example:"1735689600000"`
 }
 
 type historyOut struct {
 	Body struct {
-		Messages   []historyItem `json:"messages"`
-		Pagination pagination    `json:"pagination"`
+		Messages   []historyItem `json:"messages" doc:"Newest first"`
+		Pagination pagination    `json:"pagination" doc:"Where the page is"`
 	}
 }
 
 // historyItem is a message of the history. Response and Duration are null until there are any.
 type historyItem struct {
-	MessageID string      `json:"messageId"`
-	JobID     string      `json:"jobId,omitempty"`
-	From      string      `json:"from"`
-	To        string      `json:"to"`
-	Caller    string      `json:"caller,omitempty"`
-	SessionID string      `json:"sessionId"`
-	Message   string      `json:"message"`
-	Response  *string     `json:"response"`
-	Status    iris.Status `json:"status"`
-	Error     string      `json:"error,omitempty"`
-	Code      iris.Code   `json:"code,omitempty"`
-	Duration  *int64      `json:"duration" doc:"Milliseconds from acceptance to end"`
-	Timestamp int64       `json:"timestamp" doc:"When it was accepted, Unix milliseconds"`
+	MessageID string      `json:"messageId" doc:"Fetches it" example:"msg_01KAH3M4R0E7C8B9A2D3F4G5H6"`
+	JobID     string      `json:"jobId,omitempty" doc:"Of a task"`
+	From      string      `json:"from" doc:"The team that asked, api, or local" example:"api"`
+	To        string      `json:"to" doc:"The team that was asked" example:"backend"`
+	Caller    string      `json:"caller,omitempty" doc:"The name of the API key that asked" example:"ci"`
+	SessionID string      `json:"sessionId" doc:"Continues its conversation" example:"ses_01KAH3M4R1J5K6M7N8P9Q0R1S2"`
+	Message   string      `json:"message" doc:"What was said to the team" example:"What database indexes exist?"`
+	Response  *string     `json:"response" doc:"The answer; null until there is one" example:"We have indexes on users.email and orders.created_at."`
+	Status    iris.Status `json:"status" enum:"queued,processing,completed,failed,cancelled" doc:"The last three are final" example:"completed"`
+	Error     string      `json:"error,omitempty" doc:"Why it failed or was cancelled"`
+	Code      iris.Code   `json:"code,omitempty" doc:"The code of the error"`
+	Duration  *int64      `json:"duration" doc:"Milliseconds from acceptance to end; null until then" example:"2847"`
+	Timestamp int64       `json:"timestamp" doc:"When it was accepted, Unix milliseconds" example:"1704067200000"`
 }
 
 type pagination struct {
-	Page    int  `json:"page"`
-	Limit   int  `json:"limit"`
-	Total   int  `json:"total" doc:"Of all pages, exact"`
-	HasNext bool `json:"hasNext"`
+	Page    int  `json:"page" doc:"From 1" example:"1"`
+	Limit   int  `json:"limit" doc:"Messages on a page" example:"50"`
+	Total   int  `json:"total" doc:"Of all pages, exact" example:"247"`
+	HasNext bool `json:"hasNext" doc:"There is a page after this one" example:"true"`
 }
 
 func (s *Server) history(ctx context.Context, req *request, in *historyIn) (*historyOut, error) {

@@ -8,12 +8,12 @@ import (
 )
 
 type messageIn struct {
-	ID   string `path:"messageId" doc:"The id of a message or of a job"`
-	Wait int64  `query:"wait" minimum:"0" maximum:"60000" doc:"Answer when the message is finished, or after this many milliseconds"`
+	ID   string `path:"messageId" doc:"The id of a message or of a job" example:"msg_01KAH3M4R0E7C8B9A2D3F4G5H6"`
+	Wait int64  `query:"wait" minimum:"0" maximum:"60000" doc:"Answer when the message is finished, or after this many milliseconds" example:"60000"`
 }
 
 type cancelIn struct {
-	ID string `path:"messageId" doc:"The id of a message or of a job"`
+	ID string `path:"messageId" doc:"The id of a message or of a job" example:"msg_01KAH3M4R0E7C8B9A2D3F4G5H6"`
 }
 
 type messageOut struct {
@@ -22,34 +22,34 @@ type messageOut struct {
 
 // messageView is a message as those who may read it see it. What is not there yet is left out.
 type messageView struct {
-	MessageID           string         `json:"messageId"`
-	JobID               string         `json:"jobId,omitempty" doc:"Of a task"`
-	Team                string         `json:"team"`
-	From                string         `json:"from" doc:"The team that asked, api, or local"`
-	To                  string         `json:"to" doc:"The team that was asked"`
-	Caller              string         `json:"caller,omitempty" doc:"The name of the API key that asked"`
-	SessionID           string         `json:"sessionId"`
-	Message             string         `json:"message,omitempty" doc:"What was said to the team"`
-	Status              iris.Status    `json:"status" enum:"queued,processing,completed,failed,cancelled"`
-	Progress            progress       `json:"progress"`
-	CreatedAt           int64          `json:"createdAt" doc:"Unix milliseconds, as all times"`
-	StartedAt           *int64         `json:"startedAt,omitempty"`
-	CompletedAt         *int64         `json:"completedAt,omitempty"`
-	EstimatedCompletion *int64         `json:"estimatedCompletion,omitempty"`
-	Attempts            int            `json:"attempts"`
-	Duration            *int64         `json:"duration,omitempty" doc:"Milliseconds from acceptance to end"`
-	Response            *string        `json:"response,omitempty"`
+	MessageID           string         `json:"messageId" doc:"Fetches, follows and cancels it" example:"msg_01KAH3M4R0E7C8B9A2D3F4G5H6"`
+	JobID               string         `json:"jobId,omitempty" doc:"Of a task" example:"job_01KAH3M4R0E7C8B9A2D3F4G5H6"`
+	Team                string         `json:"team" doc:"The team that was asked" example:"backend"`
+	From                string         `json:"from" doc:"The team that asked, api, or local" example:"api"`
+	To                  string         `json:"to" doc:"The same as team" example:"backend"`
+	Caller              string         `json:"caller,omitempty" doc:"The name of the API key that asked" example:"ci"`
+	SessionID           string         `json:"sessionId" doc:"Continues its conversation" example:"ses_01KAH3M4R1J5K6M7N8P9Q0R1S2"`
+	Message             string         `json:"message,omitempty" doc:"What was said to the team" example:"Run npm audit and fix any vulnerabilities with auto-fixable patches"`
+	Status              iris.Status    `json:"status" enum:"queued,processing,completed,failed,cancelled" doc:"The last three are final" example:"completed"`
+	Progress            progress       `json:"progress" doc:"How far it is"`
+	CreatedAt           int64          `json:"createdAt" doc:"Unix milliseconds, as all times" example:"1704067200000"`
+	StartedAt           *int64         `json:"startedAt,omitempty" doc:"Of its last turn" example:"1704067205000"`
+	CompletedAt         *int64         `json:"completedAt,omitempty" doc:"When it became final" example:"1704067215234"`
+	EstimatedCompletion *int64         `json:"estimatedCompletion,omitempty" doc:"Of one that is not finished, when anybody can know"`
+	Attempts            int            `json:"attempts" doc:"How often it began" example:"1"`
+	Duration            *int64         `json:"duration,omitempty" doc:"Milliseconds from acceptance to end" example:"15234"`
+	Response            *string        `json:"response,omitempty" doc:"The answer, when it is completed" example:"Fixed 3 vulnerabilities, 0 require manual review"`
 	Result              *result        `json:"result,omitempty" doc:"Of a completed task"`
 	Error               string         `json:"error,omitempty" doc:"Why it failed or was cancelled"`
 	Code                iris.Code      `json:"code,omitempty" doc:"The code of the error"`
 	Details             any            `json:"details,omitempty" doc:"The details of the error"`
-	Metadata            *iris.Metadata `json:"metadata,omitempty"`
+	Metadata            *iris.Metadata `json:"metadata,omitempty" doc:"What its turn did and cost"`
 }
 
 type progress struct {
-	Current    int `json:"current"`
-	Total      int `json:"total"`
-	Percentage int `json:"percentage"`
+	Current    int `json:"current" doc:"How many steps are done" example:"5"`
+	Total      int `json:"total" doc:"How many steps there are" example:"5"`
+	Percentage int `json:"percentage" doc:"0 to 100" example:"100"`
 }
 
 // progressOf is what the agent's list says, 0 of 1 without one.
@@ -59,8 +59,8 @@ func progressOf(p iris.Progress) progress {
 
 // result is a task's answer: its first paragraph, and all of it.
 type result struct {
-	Summary string `json:"summary"`
-	Details string `json:"details"`
+	Summary string `json:"summary" doc:"The first paragraph of the answer, at most 280 characters" example:"Fixed 3 vulnerabilities, 0 require manual review"`
+	Details string `json:"details" doc:"The whole answer" example:"Fixed 3 vulnerabilities, 0 require manual review"`
 }
 
 func (s *Server) getMessage(ctx context.Context, req *request, in *messageIn) (*messageOut, error) {

@@ -2,11 +2,8 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"reflect"
-	"slices"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,9 +15,12 @@ const base = "/api/v1"
 // route is a row of the table: what is served where, for whom, and by what.
 type route struct {
 	op     huma.Operation
+	about  string       // a paragraph for the document, or empty
+	gives  string       // what an answer that is no error is
 	scopes []iris.Scope // all of them are needed
 
-	open bool // no key is needed
+	open bool  // no key is needed
+	also []int // statuses of errors that only some routes answer with
 	// own routes are about one message, which its sender may use without the scopes. The
 	// guard lets every key in, and the handler asks Server.message for the message.
 	own bool
@@ -45,52 +45,71 @@ func does[I, O any](handle func(*Server, context.Context, *request, *I) (*O, err
 
 // routes is the table. A static path stands before one with a parameter in its place.
 func routes() []*route {
+	waits := []int{http.StatusRequestTimeout, http.StatusConflict} // for an answer
 	return []*route{
 		{
 			op:       get(base+"/messages/history", "history", "Messages", "The messages that were sent, newest first"),
+			about:    "Filters may be combined. timestamp, since, until and the order go by when a message was accepted, so pages stay stable while new messages come in.",
+			gives:    "A page of the history",
 			scopes:   []iris.Scope{iris.ScopeMessagesRead},
 			register: does((*Server).history),
 		},
 		{
 			op:       get(base+"/messages/{messageId}", "message", "Messages", "A message or job, at once or when it is finished"),
+			about:    "status is queued, processing, completed, failed or cancelled; the last three are final. jobId and result are there for tasks, response and metadata when it is completed, error and code when it failed or was cancelled.",
+			gives:    "The message as it is now",
 			scopes:   []iris.Scope{iris.ScopeMessagesRead},
 			own:      true,
 			register: does((*Server).getMessage),
 		},
 		{
 			op:       streaming(get(base+"/messages/{messageId}/stream", "follow", "Streams", "Follow a message, or go on following it")),
+			about:    "The events of any message from the beginning, or behind the number after, or behind Last-Event-ID; then live, to the last. Nothing is missed or repeated, also across a restart of the server. Any number of clients may follow one message.",
 			scopes:   []iris.Scope{iris.ScopeMessagesRead, iris.ScopeMessagesStream},
 			own:      true,
 			register: does((*Server).followMessage),
 		},
 		{
 			op:       post(base+"/messages/{messageId}/cancel", "cancel", "Messages", "Cancel a message or job", http.StatusOK),
+			about:    "A queued message is cancelled at once, a running one is interrupted; the process lives on. Cancelling a finished one changes nothing. A key that may cancel the message and not read it gets it without its texts.",
+			gives:    "The message, when it is over",
 			scopes:   []iris.Scope{iris.ScopeMessagesWrite},
 			own:      true,
 			register: does((*Server).cancel),
 		},
 		{
 			op:       get(base+"/teams", "teams", "Teams", "The teams"),
+			about:    "A key that is bound to teams sees only those.",
+			gives:    "Every team, by name",
 			scopes:   []iris.Scope{iris.ScopeTeamsRead},
 			register: does((*Server).listTeams),
 		},
 		{
 			op:       get(base+"/teams/{team}/status", "teamStatus", "Teams", "What a team is doing"),
+			about:    "status is asleep (no process), starting, idle, busy or error (no process, and the last start failed). The folder, path, is for admin scopes only.",
+			gives:    "The team now",
 			scopes:   []iris.Scope{iris.ScopeTeamsRead},
 			register: does((*Server).teamStatus),
 		},
 		{
 			op:       post(base+"/teams/{team}/ask", "ask", "Teams", "Ask a team and wait for its answer", http.StatusOK),
+			about:    "When the timeout is over the answer is 408 and the team works on, unless cancelOnTimeout: fetch the answer later with the messageId in details. A client that goes away stops nothing either.",
+			gives:    "The answer",
+			also:     waits,
 			scopes:   []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesWrite},
 			register: does((*Server).ask),
 		},
 		{
 			op:       post(base+"/teams/{team}/execute", "execute", "Teams", "Give a team a task and do not wait", http.StatusAccepted),
+			about:    "What was answered 202 survives a crash of the server and runs afterwards. Wait for it with GET /api/v1/messages/{jobId}?wait=60000.",
+			gives:    "The task is queued; or the same one was, and still waits or runs",
 			scopes:   []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesWrite},
 			register: does((*Server).execute),
 		},
 		{
 			op:     streaming(post(base+"/teams/{team}/stream", "stream", "Streams", "Ask a team and watch it answer", http.StatusOK)),
+			about:  "The answer is a stream of events, each sent as it happens; x-events lists them. After a broken connection send the id of the last event that you saw in Last-Event-ID to the same path: the stream goes on behind it, and nothing is asked again. With stream false it waits and answers as ask does.",
+			also:   waits,
 			scopes: []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesStream},
 			register: func(s *Server, r *route) {
 				whole := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[answer](), true, "Answer")
@@ -100,13 +119,16 @@ func routes() []*route {
 		},
 		{
 			op:       streaming(get(base+"/teams/{team}/stream", "streamByQuery", "Streams", "Ask a team and watch it answer, for clients that can only GET")),
+			about:    "For an EventSource. The query is never logged.",
 			scopes:   []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesStream},
 			register: does((*Server).streamByQuery),
 		},
 		{
-			op: get("/openapi.json", "openapi", "Server", "This API as an OpenAPI document"),
+			op:    get("/openapi.json", "openapi", "Server", "This API as an OpenAPI document"),
+			gives: "The document, OpenAPI 3.1",
+			open:  true,
 			register: func(s *Server, r *route) {
-				r.op.Responses["200"] = &huma.Response{Description: "The document", Content: map[string]*huma.MediaType{
+				r.op.Responses["200"] = &huma.Response{Content: map[string]*huma.MediaType{
 					"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}},
 				}}
 				does((*Server).serveOpenAPI)(s, r)
@@ -114,11 +136,15 @@ func routes() []*route {
 		},
 		{
 			op:       get("/healthz", "healthz", "Server", "Whether the server is alive"),
+			gives:    "It is",
 			open:     true,
 			register: does((*Server).healthz),
 		},
 		{
 			op:       get("/readyz", "readyz", "Server", "Whether the server can take messages"),
+			about:    "It cannot when it is about to end, or when its store cannot be written.",
+			gives:    "It can",
+			also:     []int{http.StatusServiceUnavailable},
 			open:     true,
 			register: does((*Server).readyz),
 		},
@@ -143,47 +169,27 @@ func post(path, id, tag, summary string, status int) huma.Operation {
 
 // streaming documents the answers of an operation that answers with events.
 func streaming(op huma.Operation) huma.Operation {
-	text := &huma.Schema{Type: huma.TypeString}
 	op.Responses["200"] = &huma.Response{
-		Description: "The events of the message, each with the id messageId:number",
-		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: text}},
+		Description: "The events of the message as they happen (x-events), each with an id of the form messageId:number, the numbers 1, 2, 3… without gaps. There is exactly one last event. After 15 s of silence comes a comment line.",
+		Content: map[string]*huma.MediaType{"text/event-stream": {
+			Schema:  &huma.Schema{Type: huma.TypeString},
+			Example: sample,
+		}},
 	}
-	op.Responses["204"] = &huma.Response{Description: "The message was read to its end before"}
+	op.Responses["204"] = &huma.Response{Description: "The message was read to its end before; an EventSource stops then"}
 	return op
 }
 
-// register builds everything from the table.
-func (s *Server) register() {
-	for _, r := range routes() {
-		r.op.Metadata = map[string]any{routeKey: r}
-		errs := []int{http.StatusBadRequest, http.StatusNotFound}
-		if !r.open {
-			errs = append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests)
-			r.op.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}}
-			r.op.Extensions = map[string]any{"x-scopes": r.scopes}
-		}
-		if r.op.Method == http.MethodPost {
-			errs = append(errs, http.StatusRequestTimeout, http.StatusConflict, http.StatusRequestEntityTooLarge,
-				http.StatusUnsupportedMediaType)
-		}
-		errs = append(errs, http.StatusServiceUnavailable)
-		slices.Sort(errs)
-		r.op.Errors = errs
-		r.register(s, r)
-		delete(r.op.Responses, strconv.Itoa(http.StatusUnprocessableEntity)) // huma's; here it is 400
-	}
-	doc, err := json.Marshal(s.api.OpenAPI())
-	if err != nil {
-		panic(err) // made of constants
-	}
-	s.openapi = append(doc, '\n')
-}
+const sample = `id: msg_01KAH3M4R0E7C8B9A2D3F4G5H6:1
+event: start
+data: {"messageId":"msg_01KAH3M4R0E7C8B9A2D3F4G5H6","team":"backend","sessionId":"ses_01KAH3M4R1J5K6M7N8P9Q0R1S2"}
 
-type openapiOut struct {
-	ContentType string `header:"Content-Type"`
-	Body        []byte
-}
+id: msg_01KAH3M4R0E7C8B9A2D3F4G5H6:2
+event: chunk
+data: {"text":"The authentication flow consists of several steps:\n\n"}
 
-func (s *Server) serveOpenAPI(context.Context, *request, *struct{}) (*openapiOut, error) {
-	return &openapiOut{"application/json", s.openapi}, nil
-}
+id: msg_01KAH3M4R0E7C8B9A2D3F4G5H6:3
+event: complete
+data: {"duration":4532,"timestamp":1704067204532,"messageId":"msg_01KAH3M4R0E7C8B9A2D3F4G5H6","metadata":{"filesAccessed":[],"toolsUsed":[],"usage":{"inputTokens":10,"outputTokens":200,"cacheReadTokens":0,"cacheWriteTokens":0},"costUsd":0.01,"turns":1}}
+
+`

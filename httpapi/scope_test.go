@@ -29,7 +29,7 @@ func TestScopes(t *testing.T) {
 		"GET /api/v1/messages/{messageId}":         {"/api/v1/messages/ID", "", []string{"all", "admin", "local", "reader", "streamer"}},
 		"GET /api/v1/messages/{messageId}/stream":  {"/api/v1/messages/ID/stream", "", []string{"all", "admin", "local", "streamer"}},
 		"POST /api/v1/messages/{messageId}/cancel": {"/api/v1/messages/ID/cancel", "", []string{"all", "admin", "local", "ci", "writer", "asker", "streamer"}},
-		"GET /openapi.json":                        {"/openapi.json", "", everybody},
+		"GET /openapi.json":                        {"/openapi.json", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /healthz":                             {"/healthz", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /readyz":                              {"/readyz", "", append([]string{"-", "wrong"}, everybody...)},
 	}

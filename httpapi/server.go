@@ -79,7 +79,6 @@ type Config struct {
 	Failures       Limiter               // counts the refused credentials of addresses; likewise
 	Audit          Audit                 // nothing is written down
 	TrustedProxies func() []netip.Prefix // whose word on a client's address is taken, asked at each request; nobody's
-	Version        string                // of Iris, for the OpenAPI document
 	MaxBodyBytes   func() int64          // the largest request body, asked at each request; 1 MiB
 	BodyTimeout    time.Duration         // for a request body to arrive whole; 30 s
 	WriteTimeout   time.Duration         // for a client to take what is written to it; 20 s

@@ -24,29 +24,29 @@ const heartbeat = 15 * time.Second
 const recheck = time.Second
 
 type streamIn struct {
-	Team        string      `path:"team" doc:"The team's name"`
+	Team        string      `path:"team" doc:"The team's name" example:"backend"`
 	LastEventID string      `header:"Last-Event-ID" doc:"The id of the last event that was seen: the stream goes on behind it, and nothing is asked"`
 	Body        *streamBody `doc:"May be left out with Last-Event-ID"`
 }
 
 type streamBody struct {
-	Message   string        `json:"message" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to ask"`
-	Stream    *bool         `json:"stream,omitempty" doc:"By default true; false answers as ask does"`
-	Timeout   int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout. With stream false: how long to wait, as for ask"`
-	Context   *iris.Context `json:"context,omitempty" doc:"Where the message comes from; the agent gets it as data beside the message"`
-	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask"`
+	Message   string        `json:"message" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to ask" example:"Explain the authentication flow step by step"`
+	Stream    *bool         `json:"stream,omitempty" doc:"By default true; false answers as ask does" example:"true"`
+	Timeout   int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout. With stream false: how long to wait, as for ask" example:"600000"`
+	Context   *iris.Context `json:"context,omitempty" doc:"Where the message comes from; the agent gets it as data beside the message" example:"{\"source\":\"github-webhook\",\"metadata\":{\"pr_number\":123,\"author\":\"john.doe\"}}"`
+	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask" example:"github:acme/api#123"`
 }
 
 type streamByQueryIn struct {
-	Team        string `path:"team" doc:"The team's name"`
+	Team        string `path:"team" doc:"The team's name" example:"backend"`
 	LastEventID string `header:"Last-Event-ID" doc:"As for POST; an EventSource sends it by itself"`
-	Message     string `query:"message" pattern:"[^\\s\\p{Z}\\p{Cc}]" patternDescription:"a text that is not blank" doc:"What to ask; needed unless there is a Last-Event-ID"`
+	Message     string `query:"message" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to ask; needed unless there is a Last-Event-ID" example:"Explain the authentication flow step by step"`
 	Timeout     int64  `query:"timeout" minimum:"1" maximum:"86400000" doc:"As for POST"`
-	SessionID   string `query:"sessionId" maxLength:"128" pattern:"^\\P{Cc}*[^\\s\\p{Z}\\p{Cc}]\\P{Cc}*$" patternDescription:"a readable text without control characters" doc:"As for POST"`
+	SessionID   string `query:"sessionId" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"As for POST"`
 }
 
 type followIn struct {
-	ID          string `path:"messageId" doc:"The id of a message or of a job"`
+	ID          string `path:"messageId" doc:"The id of a message or of a job" example:"msg_01KAH3M4R0E7C8B9A2D3F4G5H6"`
 	LastEventID string `header:"Last-Event-ID" doc:"The id of the last event that was seen; counts before after"`
 	After       int64  `query:"after" minimum:"0" doc:"The number of the last event that was seen"`
 }

@@ -7,23 +7,23 @@ import (
 )
 
 type teamIn struct {
-	Team string `path:"team" doc:"The team's name"`
+	Team string `path:"team" doc:"The team's name" example:"backend"`
 }
 
 type teamsOut struct {
 	Body struct {
-		Teams []teamItem `json:"teams"`
+		Teams []teamItem `json:"teams" doc:"By name"`
 	}
 }
 
 // teamItem is a team in the list.
 type teamItem struct {
-	Name        string         `json:"name"`
-	Description string         `json:"description"`
-	Color       string         `json:"color,omitempty"`
-	Status      iris.TeamState `json:"status" enum:"asleep,starting,idle,busy,error"`
-	Queue       queueView      `json:"queue"`
-	Path        string         `json:"path,omitempty" doc:"Only for admin scopes"`
+	Name        string         `json:"name" doc:"The team's name" example:"backend"`
+	Description string         `json:"description" doc:"What it is for; may be empty" example:"The API"`
+	Color       string         `json:"color,omitempty" doc:"For showing it" example:"#4287f5"`
+	Status      iris.TeamState `json:"status" enum:"asleep,starting,idle,busy,error" doc:"What its processes do" example:"idle"`
+	Queue       queueView      `json:"queue" doc:"Its messages that are not finished"`
+	Path        string         `json:"path,omitempty" doc:"Its folder; only for admin scopes"`
 }
 
 type teamStatusOut struct {
@@ -31,45 +31,45 @@ type teamStatusOut struct {
 }
 
 type teamStatusView struct {
-	Team        string         `json:"team"`
-	Description string         `json:"description"`
-	Status      iris.TeamState `json:"status" enum:"asleep,starting,idle,busy,error"`
-	Processes   []processView  `json:"processes"`
-	Queue       queueView      `json:"queue"`
-	Sessions    int            `json:"sessions"`
-	Usage       usageView      `json:"usage"`
+	Team        string         `json:"team" doc:"The team's name" example:"backend"`
+	Description string         `json:"description" doc:"What it is for; may be empty" example:"The API"`
+	Status      iris.TeamState `json:"status" enum:"asleep,starting,idle,busy,error" doc:"What its processes do" example:"idle"`
+	Processes   []processView  `json:"processes" doc:"Its running processes"`
+	Queue       queueView      `json:"queue" doc:"Its messages that are not finished"`
+	Sessions    int            `json:"sessions" doc:"Its conversations" example:"3"`
+	Usage       teamUsage      `json:"usage" doc:"Of all its finished messages"`
 	LastError   *lastError     `json:"lastError,omitempty" doc:"Of the last start or turn that failed, until one succeeds"`
-	Path        string         `json:"path,omitempty" doc:"Only for admin scopes"`
+	Path        string         `json:"path,omitempty" doc:"Its folder; only for admin scopes"`
 }
 
 type processView struct {
-	PID        int               `json:"pid" doc:"0 while it starts"`
-	SessionID  string            `json:"sessionId,omitempty" doc:"Missing for a spare one"`
-	From       string            `json:"from,omitempty"`
-	State      iris.ProcessState `json:"state" enum:"starting,idle,busy,stopping"`
-	StartedAt  int64             `json:"startedAt"`
-	LastUsedAt *int64            `json:"lastUsedAt,omitempty"`
-	Messages   int               `json:"messages"`
-	RSSBytes   int64             `json:"rssBytes" doc:"0 when unknown"`
+	PID        int               `json:"pid" doc:"0 while it starts" example:"4242"`
+	SessionID  string            `json:"sessionId,omitempty" doc:"Missing for a spare one" example:"ses_01KAH3M4R1J5K6M7N8P9Q0R1S2"`
+	From       string            `json:"from,omitempty" doc:"Whose conversation it is: a team, api, or local" example:"api"`
+	State      iris.ProcessState `json:"state" enum:"starting,idle,busy,stopping" doc:"What it does" example:"idle"`
+	StartedAt  int64             `json:"startedAt" doc:"Unix milliseconds" example:"1704067200000"`
+	LastUsedAt *int64            `json:"lastUsedAt,omitempty" doc:"Unix milliseconds" example:"1704067201000"`
+	Messages   int               `json:"messages" doc:"How many it has answered" example:"7"`
+	RSSBytes   int64             `json:"rssBytes" doc:"0 when unknown" example:"104857600"`
 }
 
 type queueView struct {
-	Waiting int `json:"waiting"`
-	Running int `json:"running"`
+	Waiting int `json:"waiting" doc:"Messages that wait" example:"0"`
+	Running int `json:"running" doc:"Messages that run" example:"0"`
 }
 
 type lastError struct {
-	Error   string    `json:"error"`
-	Code    iris.Code `json:"code"`
-	Message string    `json:"message"`
-	Details any       `json:"details,omitempty"`
+	Error   string    `json:"error" doc:"A short name of the error" example:"ProcessError"`
+	Code    iris.Code `json:"code" doc:"The error's code" example:"PROCESS_ERROR"`
+	Message string    `json:"message" doc:"What is wrong and what to do about it" example:"Claude Code is not logged in: run claude in the team's folder and log in"`
+	Details any       `json:"details,omitempty" doc:"For machines"`
 }
 
-// usageView sums up the team's finished messages.
-type usageView struct {
-	Messages int `json:"messages"`
+// teamUsage sums up the team's finished messages.
+type teamUsage struct {
+	Messages int `json:"messages" doc:"How many there are" example:"7"`
 	iris.Usage
-	CostUSD float64 `json:"costUsd"`
+	CostUSD float64 `json:"costUsd" doc:"As Claude Code reckons it" example:"0.5"`
 }
 
 func (s *Server) listTeams(ctx context.Context, req *request, _ *struct{}) (*teamsOut, error) {
@@ -105,7 +105,7 @@ func (s *Server) teamStatus(ctx context.Context, req *request, in *teamIn) (*tea
 	v := teamStatusView{
 		Team: st.Team.Name, Description: st.Team.Description, Status: st.State, Processes: []processView{},
 		Queue: queueView{st.Waiting, st.Running}, Sessions: st.Sessions,
-		Usage: usageView{st.Usage.Messages, st.Usage.Usage, st.Usage.CostUSD}, Path: req.path(st.Team),
+		Usage: teamUsage{st.Usage.Messages, st.Usage.Usage, st.Usage.CostUSD}, Path: req.path(st.Team),
 	}
 	for _, p := range st.Processes {
 		v.Processes = append(v.Processes, processView{

@@ -160,7 +160,6 @@ func (s server) serve(ctx context.Context, p parts) error {
 	if p.ln != nil {
 		address = baseURL(p.ln.Addr())
 		http := httpapi.New(httpapi.Config{
-			Version:       version,
 			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
 			ShutdownGrace: 2 * time.Second, // the jobs' grace is over by then
 
