@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -18,13 +19,15 @@ import (
 )
 
 // body is a request's body that arrives within a size and a time, or fails with an error
-// that says so.
+// that says so. What nobody reads of it is dealt with as well (spare, linger): net/http reads
+// it before it answers, and waits for it without an end.
 //
-// The time is a deadline of the connection, set at the first read: net/http lifts it when the
-// body has been read to its end. Set on a request whose body is empty or was read before, it
-// would end the request's context in the middle of a long ask.
+// The time is a deadline of the connection, set when the request comes and, since huma lifts
+// it, at the first read: net/http lifts it when the body has been read to its end. Set on a
+// request whose body is empty or was read before, it would end the request's context in the
+// middle of a long ask.
 type body struct {
-	io.ReadCloser
+	io.Reader
 	g        *gin.Context
 	ctl      *http.ResponseController
 	limit    int64
@@ -32,7 +35,36 @@ type body struct {
 
 	begun bool
 	read  int64
+	over  bool // nothing more can be read: it came to its end, or broke off
 }
+
+const (
+	// spareTime and spareSize are what an answer waits for of a body that it does not need:
+	// one that is there already costs nothing, and the connection can be used again.
+	spareTime = time.Second
+	spareSize = 256 << 10
+	// lingerTime and lingerSize are for a client that sends on after its answer: it would
+	// not see the answer if the connection were closed under its hands.
+	lingerTime = 2 * time.Second
+	lingerSize = 256 << 20
+)
+
+// bound puts a body's bounds around a request, unless it has none.
+func (s *Server) bound(g *gin.Context) *body {
+	if g.Request.ContentLength == 0 {
+		return nil
+	}
+	b := &body{
+		Reader: g.Request.Body, g: g, ctl: http.NewResponseController(g.Writer),
+		limit: s.cfg.MaxBodyBytes(), patience: s.cfg.BodyTimeout,
+	}
+	b.deadline(b.patience)
+	g.Request.Body = b
+	return b
+}
+
+// deadline bounds the next reads. It fails in tests without a connection only.
+func (b *body) deadline(d time.Duration) { _ = b.ctl.SetReadDeadline(time.Now().Add(d)) }
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.g.Request.ContentLength > b.limit {
@@ -40,16 +72,20 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if !b.begun {
 		b.begun = true
-		_ = b.ctl.SetReadDeadline(time.Now().Add(b.patience)) // fails in tests without a connection only
+		b.deadline(b.patience)
 	}
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.Reader.Read(p)
 	if b.read += int64(n); b.read > b.limit {
 		return 0, b.tooLarge()
 	}
-	if err == nil || err == io.EOF {
+	if err == nil {
+		return n, nil
+	}
+	b.over = true
+	if err == io.EOF {
 		return n, err
 	}
-	b.g.Header("Connection", "close")
+	b.hangUp()
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return n, iris.Errorf(iris.CodeInvalidRequest, "the request's body did not arrive within %s", b.patience)
 	}
@@ -57,9 +93,56 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) tooLarge() error {
-	b.g.Header("Connection", "close") // what is left of the body is not read
+	b.hangUp()
 	return iris.Errorf(iris.CodePayloadTooLarge, "the request's body is larger than %d bytes (api.maxBodyBytes)", b.limit).With("limit", b.limit)
 }
+
+// Close does nothing: net/http closes its own body, and linger reads on.
+func (b *body) Close() error { return nil }
+
+// drain reads the body of a request that needs none, so that its client's leaving is seen.
+func (b *body) drain() error {
+	if b == nil {
+		return nil
+	}
+	_, err := io.Copy(io.Discard, b)
+	return err
+}
+
+// spare is called before a request is answered that was refused without a look at its body.
+func (b *body) spare() {
+	if b == nil || b.over || b.hungUp() {
+		return
+	}
+	if b.g.Request.ContentLength <= spareSize && b.g.GetHeader("Expect") == "" {
+		b.deadline(spareTime)
+		if _, err := io.CopyN(io.Discard, b.Reader, spareSize+1); err == io.EOF {
+			b.over = true
+			return
+		}
+	}
+	b.hangUp()
+}
+
+// linger is called after a request was answered. If something is left of its body it reads on
+// for a while, so that the client gets to reading.
+func (b *body) linger() {
+	if b == nil || b.over || !b.hungUp() {
+		return
+	}
+	b.g.Writer.Flush()
+	b.deadline(lingerTime)
+	_, _ = io.CopyN(io.Discard, b.Reader, lingerSize)
+}
+
+// hangUp ends the connection behind the answer; over HTTP/2 the stream ends by itself.
+func (b *body) hangUp() {
+	if b.g.Request.ProtoMajor == 1 {
+		b.g.Header("Connection", "close")
+	}
+}
+
+func (b *body) hungUp() bool { return b.g.Writer.Header().Get("Connection") == "close" }
 
 // buffers are for answers on their way out.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -79,6 +162,9 @@ func (s *Server) encode(w io.Writer, v any) error {
 	}
 	if w, ok := w.(http.ResponseWriter); ok {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+		if w.Header().Get("Connection") == "close" { // the answer is whole before the server lingers
+			w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
+		}
 	}
 	_, _ = w.Write(buf.Bytes())
 	return nil

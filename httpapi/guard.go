@@ -23,6 +23,12 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 	ctx := g.Request.Context()
 	req := requestOf(ctx)
 	req.route = h.Operation().Metadata[routeKey].(*route)
+	if req.route.local {
+		if err := s.foreign(g.Request); err != nil {
+			s.fail(g, err)
+			return
+		}
+	}
 	if err := s.admit(ctx, req, g.Request.Header, g.Writer.Header()); err != nil {
 		s.fail(g, err)
 		return
@@ -30,6 +36,12 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 	if err := plain(g.Request); err != nil {
 		s.fail(g, err)
 		return
+	}
+	if h.Operation().RequestBody == nil {
+		if err := req.body.drain(); err != nil {
+			s.fail(g, err)
+			return
+		}
 	}
 	next(h)
 }

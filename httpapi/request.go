@@ -25,6 +25,7 @@ type request struct {
 	route      *route      // set by the guard, as are the next two
 	caller     iris.Caller // zero on an open route
 	credential string
+	body       *body // nil without one
 
 	code iris.Code // of the failure that was answered, for the log
 	err  error     // its cause, likewise
@@ -47,9 +48,7 @@ func (s *Server) outer(g *gin.Context) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 
-	if g.Request.ContentLength != 0 {
-		g.Request.Body = &body{ReadCloser: g.Request.Body, g: g, ctl: http.NewResponseController(g.Writer), limit: s.cfg.MaxBodyBytes(), patience: s.cfg.BodyTimeout}
-	}
+	req.body = s.bound(g)
 
 	defer func() {
 		if p := recover(); p != nil {
@@ -65,8 +64,12 @@ func (s *Server) outer(g *gin.Context) {
 			s.fail(g, err)
 		}
 		s.record(g, req)
+		_ = http.NewResponseController(g.Writer).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+		req.body.linger()
 	}()
-	g.Next()
+	if !s.cors(g) {
+		g.Next()
+	}
 }
 
 // record writes the request's line.
@@ -102,7 +105,9 @@ func (s *Server) record(g *gin.Context, req *request) {
 // fail answers with an error from where huma has no part in it.
 func (s *Server) fail(g *gin.Context, err error) {
 	ctx := g.Request.Context()
-	f := requestOf(ctx).failure(ctx, err)
+	req := requestOf(ctx)
+	f := req.failure(ctx, err)
+	req.body.spare()
 	for k, v := range f.GetHeaders() {
 		g.Writer.Header()[k] = v
 	}

@@ -19,8 +19,9 @@ type route struct {
 	gives  string       // what an answer that is no error is
 	scopes []iris.Scope // all of them are needed
 
-	open bool  // no key is needed
-	also []int // statuses of errors that only some routes answer with
+	open  bool  // no key is needed
+	also  []int // statuses of errors that only some routes answer with
+	local bool  // on a loopback bind, only for this machine's own names and pages (Server.foreign)
 	// own routes are about one message, which its sender may use without the scopes. The
 	// guard lets every key in, and the handler asks Server.message for the message.
 	own bool
@@ -127,6 +128,7 @@ func routes() []*route {
 			op:    get("/openapi.json", "openapi", "Server", "This API as an OpenAPI document"),
 			gives: "The document, OpenAPI 3.1",
 			open:  true,
+			local: true,
 			register: func(s *Server, r *route) {
 				r.op.Responses["200"] = &huma.Response{Content: map[string]*huma.MediaType{
 					"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}},

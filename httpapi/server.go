@@ -80,9 +80,15 @@ type Config struct {
 	Audit          Audit                 // nothing is written down
 	TrustedProxies func() []netip.Prefix // whose word on a client's address is taken, asked at each request; nobody's
 	MaxBodyBytes   func() int64          // the largest request body, asked at each request; 1 MiB
+	HeaderTimeout  time.Duration         // for a request's head to arrive whole; 10 s
 	BodyTimeout    time.Duration         // for a request body to arrive whole; 30 s
 	WriteTimeout   time.Duration         // for a client to take what is written to it; 20 s
+	IdleTimeout    time.Duration         // between two requests of a connection; 2 min
 	ShutdownGrace  time.Duration         // for running requests once Serve is to end; 20 s
+
+	// Origins are those whose pages may call the API, asked at each request; "*" is all. By
+	// default none may.
+	Origins func() []string
 }
 
 // Server is the front. It is made once and serves one listener.
@@ -95,12 +101,16 @@ type Server struct {
 	engine     *gin.Engine
 	api        huma.API
 	openapi    []byte
+	loopback   bool // only this machine can reach it; set by Serve
 
 	draining context.Context // over once the server is about to end
 	drain    context.CancelFunc
 
 	health health
 }
+
+// maxHeaderBytes is large because the GET form of stream has its message in the query.
+const maxHeaderBytes = 256 << 10
 
 var (
 	errPatience = errors.New("the caller's patience is over")
@@ -122,8 +132,13 @@ func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Se
 	if cfg.MaxBodyBytes == nil {
 		cfg.MaxBodyBytes = func() int64 { return 1 << 20 }
 	}
+	if cfg.Origins == nil {
+		cfg.Origins = func() []string { return nil }
+	}
+	cfg.HeaderTimeout = cmp.Or(cfg.HeaderTimeout, 10*time.Second)
 	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, 30*time.Second)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 20*time.Second)
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, 2*time.Minute)
 	cfg.ShutdownGrace = cmp.Or(cfg.ShutdownGrace, 20*time.Second)
 	setLibraries()
 
@@ -170,16 +185,21 @@ func (s *Server) Drain() { s.drain() }
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	run, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
+	if tcp, ok := ln.Addr().(*net.TCPAddr); ok {
+		s.loopback = tcp.IP.IsLoopback()
+	}
 	srv := &http.Server{
 		Handler:           s.Handler(),
 		BaseContext:       func(net.Listener) context.Context { return run },
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    256 << 10, // the GET form of stream has its message in the query
+		ReadHeaderTimeout: s.cfg.HeaderTimeout,
+		IdleTimeout:       s.cfg.IdleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+
+		DisableGeneralOptionsHandler: true, // it waits for the body of OPTIONS * without an end
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	go func() { served <- srv.Serve(refusing{ln}) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve HTTP: %w", err)

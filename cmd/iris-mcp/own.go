@@ -161,6 +161,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 		address = baseURL(p.ln.Addr())
 		http := httpapi.New(httpapi.Config{
 			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
+			Origins:       func() []string { return p.live.Get().API.CORS.Origins },
 			ShutdownGrace: 2 * time.Second, // the jobs' grace is over by then
 
 			Limits:         limit.New(0), // of callers there are only so many
