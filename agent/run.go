@@ -281,7 +281,9 @@ func (a *Agent) gone() {
 		err := t.stop
 		switch {
 		case err != nil:
-		case t.sent && a.written.Load() >= t.line:
+		case t.sent && (a.written.Load() >= t.line || a.round.emit != nil):
+			// Who has begun to answer had the message, counted as written or not: a kill may
+			// come between the CLI's first words and the count.
 			err = a.died("in the middle of its answer", nil)
 		default:
 			err = a.died("before the message reached it", iris.ErrNotBegun)
