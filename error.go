@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // Code names a kind of failure to every caller, over every protocol.
@@ -86,6 +87,7 @@ type Error struct {
 	Details map[string]any `json:"details,omitempty"` // machine-readable
 	Private map[string]any `json:"private,omitempty"` // details only for processes:read: paths, stderr
 	Retry   bool           `json:"retry,omitempty"`   // the same may go well another time
+	RetryAt time.Time      `json:"-"`                 // but not before; zero: nobody knows
 	Err     error          `json:"-"`                 // for the log
 }
 

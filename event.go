@@ -16,7 +16,7 @@ const (
 	EventToolResult EventKind = "tool_result" // Tool: the call is over
 	EventPermission EventKind = "permission"  // Permission: the agent asked for leave
 	EventProgress   EventKind = "progress"    // Progress: the agent's own list of tasks changed
-	EventRetry      EventKind = "retry"       // Text: why the CLI calls its model again
+	EventRetry      EventKind = "retry"       // Text: why the CLI calls its model again, or why the task will run again
 	EventRestart    EventKind = "restart"     // what was shown is void: the answer begins anew
 	EventComplete   EventKind = "complete"    // the last event of a completed message
 	EventError      EventKind = "error"       // the last event of a failed or cancelled one

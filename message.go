@@ -1,7 +1,9 @@
 package iris
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -101,7 +103,7 @@ type Message struct {
 	Progress Progress  // of the last attempt, by the agent's own list of tasks
 	Response string    // the agent's answer, when completed
 	Err      *Error    // why, when failed or cancelled
-	Metadata *Metadata // what the turn did, when there was one
+	Metadata *Metadata // what its turns did, when there were any
 }
 
 // JobID is the id of the job that runs the message; both share one ULID.
@@ -153,14 +155,37 @@ func (p Progress) Percentage() int {
 	return 100 * p.Current / p.Total
 }
 
-// Metadata is what a turn did and cost.
+// Metadata is what a turn did and cost, or all turns of a message together.
 type Metadata struct {
 	FilesAccessed []string `json:"filesAccessed" doc:"Files that its tools touched, relative to the project, each once, in order" example:"[\"prisma/schema.prisma\",\"package.json\"]"`
 	ToolsUsed     []string `json:"toolsUsed" doc:"Tools that it called, each once, in order" example:"[\"Read\",\"Grep\"]"`
 	Model         string   `json:"model,omitempty" doc:"The model that answered" example:"claude-sonnet-4-5"`
 	Usage         Usage    `json:"usage" doc:"Tokens"`
-	CostUSD       float64  `json:"costUsd" doc:"Of this turn, as Claude Code reckons it" example:"0.01"`
+	CostUSD       float64  `json:"costUsd" doc:"As Claude Code reckons it" example:"0.01"`
 	Turns         int      `json:"turns" doc:"The agent's round trips to its model" example:"2"`
+}
+
+// Plus sums up what two turns of a message did, the later one last.
+func (m Metadata) Plus(later Metadata) Metadata {
+	return Metadata{
+		FilesAccessed: union(m.FilesAccessed, later.FilesAccessed),
+		ToolsUsed:     union(m.ToolsUsed, later.ToolsUsed),
+		Model:         cmp.Or(later.Model, m.Model),
+		Usage:         m.Usage.Plus(later.Usage),
+		CostUSD:       m.CostUSD + later.CostUSD,
+		Turns:         m.Turns + later.Turns,
+	}
+}
+
+// union is both lists in order, each word once; never nil.
+func union(a, b []string) []string {
+	all := []string{}
+	for _, s := range slices.Concat(a, b) {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // Usage counts tokens.
@@ -169,6 +194,16 @@ type Usage struct {
 	OutputTokens     int64 `json:"outputTokens" doc:"Tokens of output" example:"200"`
 	CacheReadTokens  int64 `json:"cacheReadTokens" doc:"Tokens of input read from the cache" example:"0"`
 	CacheWriteTokens int64 `json:"cacheWriteTokens" doc:"Tokens of input written to the cache" example:"0"`
+}
+
+// Plus is the sum.
+func (u Usage) Plus(o Usage) Usage {
+	return Usage{
+		InputTokens:      u.InputTokens + o.InputTokens,
+		OutputTokens:     u.OutputTokens + o.OutputTokens,
+		CacheReadTokens:  u.CacheReadTokens + o.CacheReadTokens,
+		CacheWriteTokens: u.CacheWriteTokens + o.CacheWriteTokens,
+	}
 }
 
 // Filter selects messages of the history, newest first.

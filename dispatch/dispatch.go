@@ -31,12 +31,13 @@ type Store interface {
 	Accept(ctx context.Context, m iris.Message, fresh bool, dedupe string) (iris.Message, bool, error)
 	Message(ctx context.Context, id string) (iris.Message, error)
 	Session(ctx context.Context, id string) (iris.Session, error)
-	// Return hands a running job back: it waits again, and so does its message.
-	Return(ctx context.Context, j iris.Job, runAt time.Time) error
+	// Return hands a running job back: it waits again, and so does its message, with what its
+	// turns did so far (nil: as it is).
+	Return(ctx context.Context, j iris.Job, did *iris.Metadata, runAt time.Time) error
 	// Lost lists the jobs that an earlier owner was running.
 	Lost(ctx context.Context) ([]iris.Job, error)
 
-	Position(ctx context.Context, m iris.Message) (int, error)
+	Position(ctx context.Context, m iris.Message) (n int, runAt time.Time, err error)
 	Durations(ctx context.Context, team string, n int) ([]time.Duration, error)
 	Backlog(ctx context.Context, team string) (iris.Backlog, error)
 	SessionCount(ctx context.Context, team string) (int, error)
@@ -61,9 +62,10 @@ type Pool interface {
 // Queue is told that a job waits; *queue.Queue is one.
 type Queue interface{ Wake() }
 
-// Config is what the dispatcher is told once; the function is asked anew each time.
+// Config is what the dispatcher is told once; the functions are asked anew each time.
 type Config struct {
-	MaxAttempts func() int // of a task that says nothing about it
+	MaxAttempts func() int           // of a task that says nothing about it
+	Backoff     func() time.Duration // before a task's second attempt; it doubles with each
 }
 
 // Dispatcher is safe for concurrent use.
@@ -76,10 +78,11 @@ type Dispatcher struct {
 	queue  Queue
 	log    *slog.Logger
 	closed atomic.Bool
+	pace   pace
 
 	mu      sync.Mutex
 	running map[string]context.CancelCauseFunc // by message id
-	cancels map[string]bool                    // wanted for messages that were claimed and have not begun
+	cancels map[string]bool                    // wanted for messages that are not over
 }
 
 // errCancelled is the cause with which a turn ends when somebody cancels its message.
@@ -137,24 +140,37 @@ func (d *Dispatcher) Cancel(ctx context.Context, messageID string) (iris.Message
 	if err != nil || m.Status.Final() {
 		return m, err
 	}
-	if m.Status == iris.StatusQueued {
-		ended := ended(m, iris.StatusCancelled, errCancelled)
-		err := d.bus.Finish(context.WithoutCancel(ctx), ended, 0, last(ended))
-		if err == nil {
-			d.queue.Wake()
-			return ended, nil
+	for range 2 {
+		if m.Status == iris.StatusQueued {
+			switch ended, err := d.cancelWaiting(ctx, m); {
+			case err == nil:
+				return ended, nil
+			case !errors.Is(err, iris.ErrFinal):
+				return m, fmt.Errorf("cancel message: %w", err)
+			}
 		}
-		if !errors.Is(err, iris.ErrFinal) {
-			return m, fmt.Errorf("cancel message: %w", err)
+		// It runs, or a worker has just claimed it, or it is over already. Or it was handed back
+		// to the queue just before the wish was known there: so look once more.
+		d.wish(m.ID)
+		if m, err = d.store.Message(ctx, m.ID); err != nil {
+			return m, err
 		}
 	}
-	// It runs, or a worker has just claimed it, or it is over already.
-	d.wish(m.ID)
-	m, err = d.Wait(ctx, m.ID)
-	if err == nil {
+	if m, err = d.Wait(ctx, m.ID); err == nil {
 		d.forget(m.ID)
 	}
 	return m, err
+}
+
+// cancelWaiting ends a message that waits; iris.ErrFinal when it does not.
+func (d *Dispatcher) cancelWaiting(ctx context.Context, m iris.Message) (iris.Message, error) {
+	ended := ended(m, iris.StatusCancelled, errCancelled)
+	if err := d.bus.Finish(context.WithoutCancel(ctx), ended, 0, last(ended)); err != nil {
+		return m, err
+	}
+	d.forget(m.ID)
+	d.queue.Wake()
+	return ended, nil
 }
 
 // wish ends the message's turn, or the one that is about to begin: a wish outlives whoever
@@ -162,10 +178,9 @@ func (d *Dispatcher) Cancel(ctx context.Context, messageID string) (iris.Message
 func (d *Dispatcher) wish(messageID string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.cancels[messageID] = true
 	if cancel := d.running[messageID]; cancel != nil {
 		cancel(errCancelled)
-	} else {
-		d.cancels[messageID] = true
 	}
 }
 
@@ -194,7 +209,7 @@ func (d *Dispatcher) Recover(ctx context.Context) error {
 			return fmt.Errorf("recover job %s: %w", j.ID, err)
 		}
 		if runsAgain(m) {
-			err = d.store.Return(ctx, j, time.Now())
+			err = d.store.Return(ctx, j, nil, time.Now())
 		} else {
 			m = ended(m, iris.StatusFailed, cutOff())
 			err = d.bus.Finish(ctx, m, j.Attempt, last(m))
@@ -205,17 +220,4 @@ func (d *Dispatcher) Recover(ctx context.Context) error {
 		d.log.Info("recovered a message", "message", m.ID, "team", m.Team, "again", runsAgain(m))
 	}
 	return nil
-}
-
-// runsAgain is the one rule for what was cut off by the end of Iris (DESIGN D12): a task goes
-// back to the queue while it has attempts left, for somebody relies on its being done; a
-// message that somebody waited for does not, since nobody does any more and a side effect
-// done twice is worse than an honest failure.
-func runsAgain(m iris.Message) bool { return m.Task && m.Attempts < m.MaxAttempts }
-
-// cutOff is why a message failed that was not run again. It is no SHUTTING_DOWN: that is for
-// what was not begun, and clients send it again by themselves.
-func cutOff() *iris.Error {
-	return iris.Errorf(iris.CodeProcess,
-		"Iris ended while the team was answering; what the team did until then stays done. Ask again if you still need the answer")
 }

@@ -44,7 +44,10 @@ func open(t *testing.T, dir string, begin bool) *office {
 			return queue.Limits{Jobs: 10, Team: func(string) (int, int) { return 4, 1 }}
 		},
 	}, db, log)
-	d := dispatch.New(dispatch.Config{MaxAttempts: func() int { return 3 }}, teams{}, db, b, &actor{}, q, log)
+	d := dispatch.New(dispatch.Config{
+		MaxAttempts: func() int { return 3 },
+		Backoff:     func() time.Duration { return time.Second },
+	}, teams{}, db, b, &actor{}, q, log)
 	q.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, reasons) })
 	if err := d.Recover(t.Context()); err != nil {
 		t.Fatal(err)
@@ -85,12 +88,32 @@ func (teams) Teams() (list []iris.Team) {
 	return list
 }
 
-// actor plays a turn by its text: "slow" takes a minute, "fail" fails, "touch" needs leave.
-type actor struct{}
+// actor plays a turn by its text: "slow" takes a minute, "fail" fails, "touch" needs leave,
+// "flaky 2" fails twice in a way that may pass.
+type actor struct {
+	mu    sync.Mutex
+	turns map[string]int // by message
+}
+
+func (a *actor) failed(messageID string) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.turns == nil {
+		a.turns = map[string]int{}
+	}
+	a.turns[messageID]++
+	return a.turns[messageID] - 1
+}
 
 func (*actor) Processes(string) []iris.Process { return nil }
 func (*actor) LastError(string) *iris.Error    { return nil }
-func (*actor) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
+func (a *actor) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
+	var flaky int
+	if n, _ := fmt.Sscanf(t.Text, "flaky %d", &flaky); n == 1 && a.failed(t.MessageID) < flaky {
+		err := iris.Errorf(iris.CodeProcess, "it died")
+		err.Retry = true
+		return iris.Result{Metadata: iris.Metadata{Turns: 1, CostUSD: 0.25, ToolsUsed: []string{"Read"}, Usage: iris.Usage{InputTokens: 10}}}, err
+	}
 	t.Emit(iris.Event{Kind: iris.EventChunk, Text: "well, "})
 	switch t.Text {
 	case "slow":
@@ -106,7 +129,7 @@ func (*actor) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 		return iris.Result{Text: fmt.Sprintf("%v %s", d.Allow, d.Message)}, nil
 	}
 	t.Emit(iris.Event{Kind: iris.EventChunk, Text: t.Text})
-	return iris.Result{Text: "well, " + t.Text, Metadata: iris.Metadata{Turns: 1, CostUSD: 0.5}}, nil
+	return iris.Result{Text: "well, " + t.Text, Metadata: iris.Metadata{Turns: 1, CostUSD: 0.5, ToolsUsed: []string{"Read", "Edit"}, Usage: iris.Usage{InputTokens: 1}}}, nil
 }
 
 func ask(text string) iris.Ask {

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/iris-mcp/iris-mcp"
@@ -14,13 +15,12 @@ type Reasons struct {
 	LeaseLost error // the job belongs to somebody else now
 }
 
-const finishAgain = time.Second // between tries to store a message's end
+const storeAgain = time.Second // between tries to store what became of a turn
 
-// Run runs the message of a job to its end. The context ends with one of the reasons when it
-// must stop: a message cut off by a shutdown goes back to the queue or fails, by the same rule
-// as after a crash; a job whose lease was lost is left alone.
+// Run runs the message of a job to its end, or to the next attempt. The context ends with one
+// of the reasons when it must stop: a message cut off by a shutdown goes back to the queue or
+// fails, by the same rule as after a crash; a job whose lease was lost is left alone.
 func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
-	defer d.forget(j.MessageID)
 	log := d.log.With("message", j.MessageID, "team", j.Team, "job", j.ID, "attempt", j.Attempt)
 	m, err := d.store.Message(ctx, j.MessageID)
 	if err != nil {
@@ -29,6 +29,14 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 		return
 	}
 	res, err := d.turn(ctx, m, j)
+	d.pace.over()
+	if err == nil || res.Metadata.Turns > 0 { // else there is nothing to tell of it
+		did := res.Metadata
+		if m.Metadata != nil { // of earlier attempts
+			did = m.Metadata.Plus(did)
+		}
+		m.Metadata = &did
+	}
 	var end iris.Message
 	switch cause := context.Cause(ctx); {
 	case err == nil:
@@ -36,24 +44,26 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 		end.Response = res.Text
 	case errors.Is(err, errCancelled):
 		end = ended(m, iris.StatusCancelled, errCancelled)
-	case cause != nil && errors.Is(cause, why.LeaseLost):
+	case errors.Is(cause, why.LeaseLost):
 		log.Warn("lease lost; the turn was given up")
 		return
-	case cause != nil && errors.Is(cause, why.Shutdown) && d.wished(m.ID):
+	case d.wished(m.ID): // while it came to another end
 		end = ended(m, iris.StatusCancelled, errCancelled)
-	case cause != nil && errors.Is(cause, why.Shutdown) && runsAgain(m):
-		if err := d.store.Return(context.WithoutCancel(ctx), j, time.Now()); err != nil {
-			log.Error("a job can't be handed back", "error", err)
-		}
+	case errors.Is(cause, why.Shutdown) && runsAgain(m):
+		d.handBack(ctx, m, j, time.Now())
 		return
-	case cause != nil && errors.Is(cause, why.Shutdown):
+	case errors.Is(cause, why.Shutdown):
 		end = ended(m, iris.StatusFailed, cutOff())
+	case worthwhile(err) && runsAgain(m):
+		delay := backoff(d.cfg.Backoff(), j.Attempt)
+		log.Warn("task failed and will run again", "code", iris.CodeOf(err), "in", delay.Round(time.Millisecond), "error", err)
+		d.bus.Publish(iris.Event{MessageID: m.ID, Kind: iris.EventRetry, Text: fmt.Sprintf(
+			"attempt %d of %d failed: %s. The next one follows in %s", j.Attempt, m.MaxAttempts, iris.AsError(err).Message, delay.Round(100*time.Millisecond))})
+		d.handBack(ctx, m, j, time.Now().Add(delay))
+		return
 	default:
 		end = ended(m, iris.StatusFailed, iris.AsError(err))
 		log.Warn("message failed", "code", end.Err.Code, "error", err)
-	}
-	if res.Metadata.Turns > 0 || err == nil {
-		end.Metadata = &res.Metadata
 	}
 	d.finish(ctx, end, j)
 	log.Info("message ended", "status", end.Status, "took", end.Duration().Round(time.Millisecond))
@@ -110,23 +120,46 @@ func (d *Dispatcher) end(messageID string) {
 	delete(d.running, messageID)
 }
 
-// finish stores the message's end, and tries again until the store takes it or Iris stops:
-// then the next owner settles it.
+// finish stores the message's end.
 func (d *Dispatcher) finish(ctx context.Context, end iris.Message, j iris.Job) {
+	if d.insist(ctx, end.ID, func(ctx context.Context) error { return d.bus.Finish(ctx, end, j.Attempt, last(end)) }) {
+		d.forget(end.ID)
+	}
+}
+
+// handBack puts the job back into the queue, to run again not before runAt. Who wanted the
+// message cancelled meanwhile finds it running before and waiting after, so the wish is looked
+// for once it waits (see Cancel for the other half).
+func (d *Dispatcher) handBack(ctx context.Context, m iris.Message, j iris.Job, runAt time.Time) {
+	if !d.insist(ctx, m.ID, func(ctx context.Context) error { return d.store.Return(ctx, j, m.Metadata, runAt) }) {
+		return
+	}
+	d.queue.Wake()
+	if !d.wished(m.ID) {
+		return
+	}
+	if _, err := d.cancelWaiting(ctx, m); err != nil && !errors.Is(err, iris.ErrFinal) {
+		d.log.Error("a message that was handed back can't be cancelled; its next turn will be", "message", m.ID, "error", err)
+	}
+}
+
+// insist stores what became of a turn, and tries again until the store takes it or Iris stops:
+// then the next owner settles it. It reports whether there is nothing more to store.
+func (d *Dispatcher) insist(ctx context.Context, messageID string, do func(context.Context) error) bool {
 	for {
-		err := d.bus.Finish(context.WithoutCancel(ctx), end, j.Attempt, last(end))
+		err := do(context.WithoutCancel(ctx))
 		if err == nil {
-			return
+			return true
 		}
 		if errors.Is(err, iris.ErrFinal) {
-			d.log.Warn("a message had ended before", "message", end.ID, "error", err)
-			return
+			d.log.Warn("a message had ended before", "message", messageID, "error", err)
+			return true
 		}
-		d.log.Error("a message's end can't be stored; trying again", "message", end.ID, "error", err)
+		d.log.Error("what became of a message can't be stored; trying again", "message", messageID, "error", err)
 		select {
-		case <-time.After(finishAgain):
+		case <-time.After(storeAgain):
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -22,7 +24,8 @@ const (
 
 // Submit stores the message, queues its job and returns at once. A task that waits or runs
 // already is not queued twice: its message comes back. TEAM_NOT_FOUND, FORBIDDEN (a key bound
-// to other teams), INVALID_REQUEST, NOT_FOUND (no such session of this caller), SHUTTING_DOWN.
+// to other teams), INVALID_REQUEST, NOT_FOUND (no such session of this caller), QUEUE_FULL,
+// SHUTTING_DOWN.
 func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, error) {
 	if d.closed.Load() {
 		return iris.Message{}, iris.Errorf(iris.CodeShuttingDown, "Iris is shutting down; ask again when it is back")
@@ -59,6 +62,10 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 	}
 	m, created, err := d.store.Accept(ctx, m, fresh, dedupe)
 	if err != nil {
+		if e, ok := errors.AsType[*iris.Error](err); ok && e.Code == iris.CodeQueueFull {
+			e.RetryAt = d.pace.next()
+			e.Message += fmt.Sprintf("; try again in %s", time.Until(e.RetryAt).Round(time.Second))
+		}
 		return iris.Message{}, err
 	}
 	d.queue.Wake()
@@ -105,8 +112,13 @@ func (d *Dispatcher) Estimate(ctx context.Context, m iris.Message) (position int
 	if m.Status.Final() {
 		return 0, time.Time{}, nil
 	}
-	if position, err = d.store.Position(ctx, m); err != nil {
+	position, runAt, err := d.store.Position(ctx, m)
+	if err != nil {
 		return 0, time.Time{}, err
+	}
+	begin := time.Now() // of what stands before it
+	if runAt.After(begin) {
+		begin = runAt
 	}
 	took, err := d.store.Durations(ctx, m.Team, recentTurns)
 	if err != nil || len(took) == 0 {
@@ -119,7 +131,7 @@ func (d *Dispatcher) Estimate(ctx context.Context, m iris.Message) (position int
 	mean := sum / time.Duration(len(took))
 	if position == 0 {
 		if m.StartedAt.IsZero() {
-			return 0, time.Now().Add(mean), nil
+			return 0, begin.Add(mean), nil
 		}
 		return 0, m.StartedAt.Add(mean), nil
 	}
@@ -131,7 +143,7 @@ func (d *Dispatcher) Estimate(ctx context.Context, m iris.Message) (position int
 		}
 	}
 	rounds := 1 + (position+slots-1)/slots // those before it, then itself
-	return position, time.Now().Add(time.Duration(rounds) * mean), nil
+	return position, begin.Add(time.Duration(rounds) * mean), nil
 }
 
 // Status is what the team is doing; TEAM_NOT_FOUND.

@@ -32,7 +32,8 @@ type failure struct {
 	Window    int64        `json:"window,omitempty" doc:"RATE_LIMITED: the length of the window in milliseconds"`
 	ResetAt   int64        `json:"resetAt,omitempty" doc:"RATE_LIMITED: when the next request is let in, Unix milliseconds"`
 
-	status int
+	status  int
+	retryAt time.Time // zero: nobody knows
 }
 
 // problem is what is wrong with a field of the request.
@@ -63,7 +64,11 @@ func (f *failure) GetHeaders() http.Header {
 	case iris.CodeRateLimited:
 		wait := max(1, (f.ResetAt-f.Timestamp+999)/1000) // seconds, rounded up
 		return http.Header{"Retry-After": {strconv.FormatInt(wait, 10)}}
-	case iris.CodeQueueFull, iris.CodeShuttingDown:
+	}
+	if wait := time.Until(f.retryAt); wait > 0 {
+		return http.Header{"Retry-After": {strconv.Itoa(int((wait + time.Second - 1) / time.Second))}}
+	}
+	if f.status == http.StatusServiceUnavailable {
 		return http.Header{"Retry-After": {"5"}}
 	}
 	return nil
@@ -86,7 +91,7 @@ func (req *request) failure(ctx context.Context, err error) *failure {
 func (req *request) newFailure(e *iris.Error) *failure {
 	f := &failure{
 		Name: e.Code.Name(), Code: e.Code, Message: e.Message,
-		Timestamp: time.Now().UnixMilli(), RequestID: req.id, status: e.Code.Status(),
+		Timestamp: time.Now().UnixMilli(), RequestID: req.id, status: e.Code.Status(), retryAt: e.RetryAt,
 	}
 	if details := req.details(e); len(details) > 0 {
 		f.Details = details

@@ -61,6 +61,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	db.Bound(func() int { return live.Get().Queue.MaxWaiting })
 	keys, err := keysOf(ctx, s.home, db, live)
 	if err != nil {
 		return err
@@ -96,6 +97,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	}, db, log)
 	d := dispatch.New(dispatch.Config{
 		MaxAttempts: func() int { return live.Get().Queue.MaxAttempts },
+		Backoff:     func() time.Duration { return live.Get().Queue.Backoff },
 	}, live, db, events, processes, jobs, log)
 	why := dispatch.Reasons{Shutdown: queue.ErrShutdown, LeaseLost: queue.ErrLeaseLost}
 	jobs.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, why) })

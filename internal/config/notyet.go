@@ -17,8 +17,6 @@ var notYet = []struct {
 	{"teams.*.permissionTimeout", "", "in this version nobody can be asked, so what needs leave is denied at once"},
 	{"settings.maxDepth", "", "in this version teams do not ask each other on their own"},
 	{"teams.*.permissions", "forward", "this version treats it as ask"},
-	{"queue.backoff", "", "this version runs a failed task only once"},
-	{"queue.maxWaiting", "", "this version lets any number wait"},
 	{"queue.keep", "", "this version keeps everything"},
 	{"webhooks", "", "this version calls no webhooks"},
 }

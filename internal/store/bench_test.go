@@ -88,7 +88,7 @@ func BenchmarkClaim(b *testing.B) {
 					}
 					return err
 				})
-				if err := db.Return(b.Context(), j, time.Time{}); err != nil {
+				if err := db.Return(b.Context(), j, nil, time.Time{}); err != nil {
 					b.Fatal(err)
 				}
 			}

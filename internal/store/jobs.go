@@ -50,10 +50,10 @@ const (
 	renewJob  = `UPDATE job SET lease_ends = $3 WHERE id = $1 AND state = 'running' AND attempt = $2`
 	returnJob = `UPDATE job SET state = 'waiting', next = 0, worker = '', lease_ends = 0, run_at = $3
 		WHERE id = $1 AND state = 'running' AND attempt = $2`
-	requeueMessage = `UPDATE message SET status = 'queued' WHERE id = $1`
+	requeueMessage = `UPDATE message SET status = 'queued', metadata = coalesce($2, metadata) WHERE id = $1`
 	finishJob      = `UPDATE job SET state = 'done', next = 0, lease_ends = 0
 		WHERE id = $1 AND ((state = 'running' AND attempt = $2) OR (state = 'waiting' AND $2 = 0))
-		RETURNING session_id`
+		RETURNING session_id, kind`
 
 	// What of the session's line comes next: of tasks and of others each the best that is due,
 	// else the first to be due; none while a job of the session runs.
@@ -74,9 +74,11 @@ const (
 	// (next = 1 OR …) leads to the index of that condition, past all that is done.
 	running = `SELECT ` + jobColumns + ` FROM job WHERE (next = 1 OR state = 'running') AND state = 'running'`
 
-	position = `SELECT count(*) FROM job j, job mine
-		WHERE mine.id = $1 AND mine.state = 'waiting'
-		AND j.state = 'waiting' AND j.team = mine.team AND (j.rank < mine.rank OR (j.rank = mine.rank AND j.id <= mine.id))`
+	// Those that are due run in their rank, those that wait for their time ($2: now) when it comes.
+	position = `SELECT count(*), coalesce(max(mine.run_at), 0) FROM job j, job mine
+		WHERE mine.id = $1 AND mine.state = 'waiting' AND j.state = 'waiting' AND j.team = mine.team
+		AND CASE WHEN mine.run_at <= $2 THEN j.run_at <= $2 AND (j.rank, j.id) <= (mine.rank, mine.id)
+			ELSE j.run_at <= $2 OR (j.run_at, j.rank, j.id) <= (mine.run_at, mine.rank, mine.id) END`
 	// A message is in the state of its job (docs/messages.md), and the index of the living is small.
 	backlog = `SELECT count(*) FILTER (WHERE status = 'queued'), count(*) FILTER (WHERE status = 'processing')
 		FROM message WHERE team = $1 AND status IN ('queued', 'processing')`
@@ -101,6 +103,7 @@ func (db *DB) Claim(ctx context.Context, c iris.Claim) (job iris.Job, ok bool, e
 		if job, err = scanJob(tx.row(claimJob, id, c.Worker, millis(now.Add(c.Lease)))); err != nil {
 			return err
 		}
+		tx.waits(job.Kind, -1)
 		if _, err := tx.exec(demote, job.SessionID); err != nil {
 			return err
 		}
@@ -128,9 +131,14 @@ func (db *DB) Renew(ctx context.Context, j iris.Job, until time.Time) error {
 
 // Return puts a running job back into the queue, to be claimed not before runAt (past: at
 // once, so whoever claims is to be woken); ErrFinal when the lease is lost. Its place among
-// those that wait is its old one.
-func (db *DB) Return(ctx context.Context, j iris.Job, runAt time.Time) error {
-	err := db.write(ctx, func(tx tx) error {
+// those that wait is its old one. What its turns have done so far is kept with its message,
+// unless it is nil.
+func (db *DB) Return(ctx context.Context, j iris.Job, did *iris.Metadata, runAt time.Time) error {
+	metadata, err := encodeOr(did)
+	if err != nil {
+		return wrap(err, "return %s to the queue", j.ID)
+	}
+	err = db.write(ctx, func(tx tx) error {
 		now := time.Now()
 		if unix(runAt) <= unix(now) { // NextRun would not tell of it
 			runAt = time.Time{}
@@ -138,7 +146,8 @@ func (db *DB) Return(ctx context.Context, j iris.Job, runAt time.Time) error {
 		if err := final(tx.exec(returnJob, j.ID, j.Attempt, millis(runAt))); err != nil {
 			return err
 		}
-		if _, err := tx.exec(requeueMessage, j.MessageID); err != nil {
+		tx.waits(j.Kind, +1)
+		if _, err := tx.exec(requeueMessage, j.MessageID, metadata); err != nil {
 			return err
 		}
 		_, err := tx.exec(promote, j.SessionID, millis(now))
@@ -176,10 +185,10 @@ func (db *DB) Lost(ctx context.Context) ([]iris.Job, error) {
 }
 
 // Position is the place of the message's job among the team's waiting ones in the order they
-// run, 1 for the next; 0 when it does not wait.
-func (db *DB) Position(ctx context.Context, m iris.Message) (n int, err error) {
-	err = db.row(ctx, position, m.JobID()).Scan(&n)
-	return n, wrap(err, "read the position of %s", m.ID)
+// run, 1 for the next, and the time that it waits for, if it does; 0 when it does not wait.
+func (db *DB) Position(ctx context.Context, m iris.Message) (n int, runAt time.Time, err error) {
+	err = db.row(ctx, position, m.JobID(), millis(time.Now())).Scan(&n, (*millis)(&runAt))
+	return n, runAt, wrap(err, "read the position of %s", m.ID)
 }
 
 // Backlog counts the team's waiting and running jobs.

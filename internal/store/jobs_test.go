@@ -147,7 +147,7 @@ func TestATaskThatHasToWaitForATaskHoldsUpNoAskOfItsSession(t *testing.T) {
 func TestAJobThatWaitsForItsTimeHoldsUpNoOtherOfItsSession(t *testing.T) {
 	bubble(t, func(t *testing.T, db *store.DB) {
 		late := accept(t, db, ask("api", ci, named("pr-1")))
-		if err := db.Return(t.Context(), mustClaim(t, db, late), time.Now().Add(time.Hour)); err != nil {
+		if err := db.Return(t.Context(), mustClaim(t, db, late), nil, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		soon := accept(t, db, ask("api", ci, named("pr-1")))
@@ -165,13 +165,13 @@ func TestReturn(t *testing.T) {
 		m := accept(t, db, ask("api", local))
 		j := mustClaim(t, db, m)
 		younger := accept(t, db, ask("api", local))
-		if err := db.Return(t.Context(), j, time.Time{}); err != nil {
+		if err := db.Return(t.Context(), j, nil, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := db.Message(t.Context(), m.ID); err != nil || got.Status != iris.StatusQueued {
 			t.Errorf("the message is %s (%v), want queued", got.Status, err)
 		}
-		if err := db.Return(t.Context(), j, time.Time{}); !errors.Is(err, iris.ErrFinal) {
+		if err := db.Return(t.Context(), j, nil, time.Time{}); !errors.Is(err, iris.ErrFinal) {
 			t.Errorf("a second return gave %v, want ErrFinal", err)
 		}
 		done, last := completed(m, 2)
@@ -182,7 +182,7 @@ func TestReturn(t *testing.T) {
 		if again.Attempt != 2 {
 			t.Errorf("attempt %d, want 2", again.Attempt)
 		}
-		if err := db.Return(t.Context(), j, time.Time{}); !errors.Is(err, iris.ErrFinal) {
+		if err := db.Return(t.Context(), j, nil, time.Time{}); !errors.Is(err, iris.ErrFinal) {
 			t.Errorf("the older attempt's return gave %v, want ErrFinal", err)
 		}
 		mustClaim(t, db, younger)
@@ -201,7 +201,7 @@ func TestRenewWorksWhileTheLeaseIsHeld(t *testing.T) {
 		if err != nil || len(lost) != 1 || !lost[0].LeaseEnds.Equal(until) {
 			t.Errorf("the running jobs are %+v (%v), want one until %v", lost, err, until)
 		}
-		if err := db.Return(t.Context(), j, time.Time{}); err != nil {
+		if err := db.Return(t.Context(), j, nil, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		mustClaim(t, db, m)
@@ -228,17 +228,17 @@ func TestNextRun(t *testing.T) {
 		if got := next(); got != "none" {
 			t.Errorf("with a job that is due, the next run is %s", got)
 		}
-		if err := db.Return(t.Context(), mustClaim(t, db, m), time.Now()); err != nil {
+		if err := db.Return(t.Context(), mustClaim(t, db, m), nil, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if got := next(); got != "none" {
 			t.Errorf("with a job that was returned to run at once, the next run is %s", got)
 		}
-		if err := db.Return(t.Context(), mustClaim(t, db, m), time.Now().Add(time.Minute)); err != nil {
+		if err := db.Return(t.Context(), mustClaim(t, db, m), nil, time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		later := accept(t, db, ask("web", local))
-		if err := db.Return(t.Context(), mustClaim(t, db, later), time.Now().Add(time.Hour)); err != nil {
+		if err := db.Return(t.Context(), mustClaim(t, db, later), nil, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		if got := next(); got != "1m0s" {
@@ -274,7 +274,7 @@ func TestLostAreTheRunningJobsOfTheLastOwner(t *testing.T) {
 			t.Errorf("lost %+v, want %s", j, running[i].ID)
 		}
 	}
-	if err := db.Return(t.Context(), lost[1], time.Time{}); err != nil {
+	if err := db.Return(t.Context(), lost[1], nil, time.Time{}); err != nil {
 		t.Error(err)
 	}
 	finish(t, db, running[0], lost[0].Attempt)
@@ -293,7 +293,7 @@ func TestPositionAndBacklog(t *testing.T) {
 			t.Errorf("the backlog is %+v (%v), want %+v", got, err, backlog)
 		}
 		for _, m := range []iris.Message{one, two, urgent, other} {
-			if got, err := db.Position(t.Context(), m); err != nil || got != positions[m.ID] {
+			if got, _, err := db.Position(t.Context(), m); err != nil || got != positions[m.ID] {
 				t.Errorf("the position is %d (%v), want %d", got, err, positions[m.ID])
 			}
 		}
@@ -418,7 +418,7 @@ func TestClaimAgreesWithASimpleQueue(t *testing.T) {
 								if delays {
 									e.runAt = time.Now().Add(time.Duration(rng.IntN(300)) * time.Second)
 								}
-								if err := db.Return(t.Context(), e.job, e.runAt); err != nil {
+								if err := db.Return(t.Context(), e.job, nil, e.runAt); err != nil {
 									t.Fatal(err)
 								}
 							}
@@ -441,7 +441,7 @@ func TestExactlyOneEndWins(t *testing.T) {
 	for range 50 {
 		m := accept(t, db, ask("api", local))
 		first := mustClaim(t, db, m)
-		if err := db.Return(t.Context(), first, time.Time{}); err != nil {
+		if err := db.Return(t.Context(), first, nil, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 		end := func(status iris.Status, kind iris.EventKind) (iris.Message, iris.Event) {

@@ -48,6 +48,8 @@ const (
 // (else NOT_FOUND); or the caller's own of that m.SessionName, made at its first use; or a new
 // one if fresh; or the standing one of team and caller, likewise made.
 //
+// If as many turns wait as Bound allows, it is QUEUE_FULL.
+//
 // If a job waits or runs that has the same dedupe hash (unless that is empty), nothing is
 // stored: its message comes back, and created is false.
 func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe string) (accepted iris.Message, created bool, err error) {
@@ -64,6 +66,9 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 			if err := tx.row(findSame, dedupe).Scan(&same); !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
+		}
+		if d := db.waiting; d.most != nil && d.now >= d.most() {
+			return iris.Errorf(iris.CodeQueueFull, "%d messages wait already, and no more may (queue.maxWaiting)", d.now)
 		}
 		s, err := tx.sessionOf(m, fresh)
 		if err != nil {
@@ -115,6 +120,7 @@ func (tx tx) enqueue(m iris.Message, dedupe string) error {
 	default:
 		next = false
 	}
+	tx.waits(iris.JobTurn, +1)
 	_, err = tx.exec(addJob, m.JobID(), m.ID, m.Team, m.SessionID, m.Task, m.Priority, next, mine, sql.NullString{String: dedupe, Valid: dedupe != ""})
 	return err
 }
@@ -149,12 +155,16 @@ func (db *DB) finish(ctx context.Context, m iris.Message, attempt int, last iris
 	}
 	return db.write(ctx, func(tx tx) error {
 		var session string
-		err := tx.row(finishJob, m.JobID(), attempt).Scan(&session)
+		var kind iris.JobKind
+		err := tx.row(finishJob, m.JobID(), attempt).Scan(&session, &kind)
 		if errors.Is(err, sql.ErrNoRows) {
 			return iris.ErrFinal
 		}
 		if err != nil {
 			return err
+		}
+		if attempt == 0 { // it waited
+			tx.waits(kind, -1)
 		}
 		if _, err := tx.exec(promote, session, millis(time.Now())); err != nil {
 			return err

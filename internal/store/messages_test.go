@@ -202,7 +202,7 @@ func TestFinishRefuses(t *testing.T) {
 	}
 	db, _ := open(t)
 	m := accept(t, db, ask("api", local))
-	if err := db.Return(t.Context(), mustClaim(t, db, m), time.Time{}); err != nil {
+	if err := db.Return(t.Context(), mustClaim(t, db, m), nil, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	j := mustClaim(t, db, m)

@@ -47,6 +47,7 @@ type DB struct {
 	hot    map[string]*sql.Stmt // on writer or reader; read-only once Open is done
 
 	writing chan struct{} // held by the one write that runs
+	waiting depth         // belongs to it
 
 	// looked is the time (ms) at which a Claim last found no job; NextRun starts from there.
 	looked atomic.Int64
@@ -82,6 +83,19 @@ func touch(path string) error {
 	}
 }
 
+// depth is how many turns wait in the queue. It is counted once, at the start, and then along
+// with each write, for a bound that is exact and costs nothing: nobody but the owner of the
+// data folder changes the queue.
+type depth struct {
+	now   int        // committed
+	added int        // by the write that runs
+	most  func() int // nil: no bound
+}
+
+// Bound makes Accept refuse when so many turns wait already (QUEUE_FULL). It is asked anew each
+// time. Call it before the record is used.
+func (db *DB) Bound(most func() int) { db.waiting.most = most }
+
 func (db *DB) open(ctx context.Context, path string) (err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -108,7 +122,11 @@ func (db *DB) open(ctx context.Context, path string) (err error) {
 	}
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
-	return db.prepare(ctx)
+	if err := db.prepare(ctx); err != nil {
+		return err
+	}
+	// A message that is queued has a job that waits.
+	return wrap(db.row(ctx, `SELECT count(*) FROM message WHERE status = 'queued'`).Scan(&db.waiting.now), "count the waiting jobs")
 }
 
 // lockFolder waits until no other process makes or migrates a record in the folder. SQLite's own
@@ -274,6 +292,7 @@ func (db *DB) write(ctx context.Context, do func(tx) error) error {
 		return ctx.Err()
 	}
 	tx := tx{db}
+	db.waiting.added = 0
 	if _, err := tx.exec(beginWrite); err != nil {
 		return err
 	}
@@ -290,7 +309,15 @@ func (db *DB) write(ctx context.Context, do func(tx) error) error {
 		return err
 	}
 	done = true
+	db.waiting.now += db.waiting.added
 	return nil
+}
+
+// waits notes that one more job of the kind waits, or one less.
+func (tx tx) waits(kind iris.JobKind, n int) {
+	if kind == iris.JobTurn {
+		tx.db.waiting.added += n
+	}
 }
 
 func (tx tx) exec(text string, args ...any) (rows int64, err error) {

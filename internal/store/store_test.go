@@ -302,7 +302,7 @@ func TestTheStoreWorksInABubble(t *testing.T) {
 		defer db.Close()
 		m := accept(t, db, ask("api", local))
 		j := mustClaim(t, db, m)
-		if err := db.Return(t.Context(), j, time.Now().Add(10*time.Minute)); err != nil {
+		if err := db.Return(t.Context(), j, nil, time.Now().Add(10*time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		if j, ok := claim(t, db); ok {
