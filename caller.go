@@ -123,16 +123,17 @@ var KeyName = regexp.MustCompile(`^[^\s\pC:](?:[^\pC:]{0,126}[^\s\pC:])?$`)
 
 // Key is an API key. The key itself is known only to its holder.
 type Key struct {
-	Name      string
-	Hash      string // SHA-256 of the whole key, lower-case hex
-	Scopes    []Scope
-	Teams     []string  // empty: all
-	Standing  bool      // see Caller.Standing
-	Tier      Tier      // empty: standard
-	Limit     Limit     // its own, in place of the tier's
-	ExpiresAt time.Time // zero: never
-	CreatedAt time.Time
-	RevokedAt time.Time // zero: valid
+	Name       string
+	Hash       string // SHA-256 of the whole key, lower-case hex
+	Scopes     []Scope
+	Teams      []string  // empty: all
+	Standing   bool      // see Caller.Standing
+	Tier       Tier      // empty: standard
+	Limit      Limit     // its own, in place of the tier's
+	ExpiresAt  time.Time // zero: never
+	CreatedAt  time.Time
+	ReplacedAt time.Time // zero: it has its name; else another has, and it is good until ExpiresAt
+	RevokedAt  time.Time // zero: valid
 }
 
 // Valid reports whether the key is neither revoked nor expired now.
@@ -143,6 +144,18 @@ func (k Key) Valid() bool {
 // Caller is who uses the key.
 func (k Key) Caller() Caller {
 	return Caller{Kind: CallerKey, Name: k.Name, Scopes: k.Scopes, Teams: k.Teams, Standing: k.Standing, Limit: k.Allows()}
+}
+
+// Granted is what the key may do, for the audit log.
+func (k Key) Granted() map[string]any {
+	g := map[string]any{"scopes": k.Scopes, "limit": k.Allows().String()}
+	if len(k.Teams) > 0 {
+		g["teams"] = k.Teams
+	}
+	if !k.ExpiresAt.IsZero() {
+		g["expiresAt"] = k.ExpiresAt.UTC().Format(time.RFC3339)
+	}
+	return g
 }
 
 // Allows is the limit that the key is held to: its own, else its tier's.

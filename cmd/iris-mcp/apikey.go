@@ -1,19 +1,17 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/iris-mcp/iris-mcp"
+	"github.com/iris-mcp/iris-mcp/internal/audit"
 	"github.com/iris-mcp/iris-mcp/internal/auth"
 	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/iris-mcp/iris-mcp/internal/store"
@@ -21,15 +19,13 @@ import (
 )
 
 func apiKeyCmd() *cobra.Command {
-	return group("api-key", "Make, list and revoke API keys", apiKeyCreateCmd(), apiKeyListCmd(), apiKeyRevokeCmd())
+	return group("api-key", "Make, list, rotate and revoke API keys", apiKeyCreateCmd(), apiKeyListCmd(), apiKeyRotateCmd(), apiKeyRevokeCmd())
 }
 
 func apiKeyCreateCmd() *cobra.Command {
 	var o struct {
-		name, expires string
-		scopes        string
-		teams         []string
-		json          bool
+		keyFlags
+		json bool
 	}
 	cmd := &cobra.Command{
 		Use:   "create --name NAME --scope SCOPE[,SCOPE…]",
@@ -45,17 +41,23 @@ The scopes:
   teams:write        messages:write and messages:stream in one
   processes:read     see in an error what the processes said
   admin:*, *         everything; "x:*" is every "x:…"
-teams:delete and processes:manage are for what the API cannot do yet.`,
-		Example: `  iris-mcp api-key create --name ci-cd-pipeline --scope teams:read,messages:write --team backend --expires 90d`,
-		Args:    cobra.NoArgs,
+teams:delete and processes:manage are for what the API cannot do yet.
+
+The limit is 100 requests in any minute, or what --tier or --rate says.`,
+		Example: `  iris-mcp api-key create --name ci-cd-pipeline --scope teams:read,messages:write --team backend --expires 90d
+  iris-mcp api-key create --name slack --scope teams:read,messages:write --rate 20/10s`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			now := time.Now()
-			key, err := newKey(o.name, o.scopes, o.expires, now)
+			key, err := o.key(now)
 			if err != nil {
 				return err
 			}
 			if err := knownTeams(cmd, o.teams); err != nil {
 				return err
+			}
+			if file, ok := fileOfKey(cmd, o.name); ok {
+				return fail(exitFailed, "an API key named %q stands in %s: choose another name, for the two would be one caller", o.name, file)
 			}
 			key.Teams = o.teams
 			secret, hash := auth.NewKey()
@@ -64,37 +66,53 @@ teams:delete and processes:manage are for what the API cannot do yet.`,
 			if err != nil {
 				return err
 			}
-			if o.json {
-				return printJSON(cmd.OutOrStdout(), struct {
-					Key string `json:"key"`
-					keyView
-				}{secret, viewKey(key, "", now)})
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "API Key: %s\nSave this key securely - it won't be shown again!\n", secret)
-			return err
+			auditLocal(cmd, iris.AuditKeyCreated, key.Name, key.Granted())
+			return printKey(cmd, secret, key, o.json)
 		},
 	}
 	cmd.Flags().StringVar(&o.name, "name", "", "what the key is for: a name of its own")
 	cmd.Flags().StringVar(&o.scopes, "scope", "", "what the key may do, with commas between")
 	cmd.Flags().StringVar(&o.expires, "expires", "", "how long it is good: 12h, 90d (default: until it is revoked)")
+	cmd.Flags().StringVar(&o.rate, "rate", "", "its limit: 100/1m is 100 requests in any minute")
+	cmd.Flags().StringVar(&o.tier, "tier", "", "its limit by name: standard (100/1m), premium (1000/1m) or enterprise (none)")
+	complete(cmd, "tier", cobra.Completion(iris.TierStandard), cobra.Completion(iris.TierPremium), cobra.Completion(iris.TierEnterprise))
 	cmd.Flags().StringSliceVar(&o.teams, "team", nil, "the only teams that it reaches (default: all)")
 	cmd.Flags().BoolVar(&o.json, "json", false, "print it as JSON")
 	return cmd
 }
 
-// newKey is the key that the flags describe, without its secret.
-func newKey(name, scopes, expires string, now time.Time) (iris.Key, error) {
-	if !iris.KeyName.MatchString(name) {
+// keyFlags describe a key.
+type keyFlags struct {
+	name, expires string
+	scopes        string
+	teams         []string
+	rate, tier    string
+}
+
+// key is the key that the flags describe, without its secret.
+func (o keyFlags) key(now time.Time) (iris.Key, error) {
+	if !iris.KeyName.MatchString(o.name) {
 		return iris.Key{}, usage("name the key after what it is for: --name ci-cd-pipeline (at most 128 visible characters, no colon)")
 	}
-	key := iris.Key{Name: name, CreatedAt: now}
+	key := iris.Key{Name: o.name, CreatedAt: now, Tier: iris.Tier(o.tier)}
 	var err error
-	if key.Scopes, err = auth.ParseScopes(scopes); err != nil {
+	if key.Scopes, err = auth.ParseScopes(o.scopes); err != nil {
 		e, _ := errors.AsType[*iris.Error](err)
 		return iris.Key{}, usage("--scope: %s", e.Message)
 	}
-	if expires != "" {
-		age, err := parseAge(expires)
+	switch {
+	case o.rate != "" && o.tier != "":
+		return iris.Key{}, usage("a key has --rate or --tier, not both")
+	case o.tier != "" && !slices.Contains(iris.Tiers, key.Tier):
+		return iris.Key{}, usage("--tier: %q is none; there are standard (100/1m), premium (1000/1m) and enterprise (unlimited)", o.tier)
+	case o.rate != "":
+		if key.Limit, err = iris.ParseLimit(o.rate); err != nil {
+			e, _ := errors.AsType[*iris.Error](err)
+			return iris.Key{}, usage("--rate: %s", e.Message)
+		}
+	}
+	if o.expires != "" {
+		age, err := parseAge(o.expires)
 		if err != nil {
 			return iris.Key{}, usage("--expires: %w; it looks like 12h or 90d", err)
 		}
@@ -120,118 +138,103 @@ func knownTeams(cmd *cobra.Command, names []string) error {
 	return nil
 }
 
-func apiKeyListCmd() *cobra.Command {
+// printKey shows a new key, this once.
+func printKey(cmd *cobra.Command, secret string, key iris.Key, asJSON bool) error {
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), struct {
+			Key string `json:"key"`
+			keyView
+		}{secret, viewKey(key, "", key.CreatedAt)})
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "API Key: %s\nSave this key securely - it won't be shown again!\n", secret)
+	return err
+}
+
+func apiKeyRotateCmd() *cobra.Command {
+	var grace duration
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "Show the API keys: their names, never the keys",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			now := time.Now()
-			views := []keyView{}
-			c, err := loadConfig(cmd)
-			if err != nil {
-				return err
-			}
-			for _, k := range c.Keys {
-				views = append(views, viewKey(k, c.File, now))
-			}
-			err = withStore(cmd, func(ctx context.Context, db *store.DB) error {
-				keys, err := db.Keys(ctx)
-				for _, k := range keys {
-					views = append(views, viewKey(k, "", now))
-				}
+		Use:   "rotate NAME",
+		Short: "Put a new API key in the place of an old one",
+		Long: `Make a new API key that has the name and everything else of an old one, and print it, this once.
+The old one is revoked at once, or stays good beside it for --grace, so that its users can be
+told. A key that expires gets as long a life as the old one had, from now.`,
+		Args: oneKeyName("rotate"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := args[0]
+			secret, hash := auth.NewKey()
+			var key iris.Key
+			err := withStore(cmd, func(ctx context.Context, db *store.DB) (err error) {
+				key, err = db.RotateKey(ctx, name, hash, time.Now(), time.Duration(grace))
 				return err
 			})
 			if err != nil {
-				return err
+				return keyOfFile(cmd, name, err)
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"keys": views})
-			}
-			return printKeys(cmd.OutOrStdout(), views)
+			auditLocal(cmd, iris.AuditKeyRotated, name, map[string]any{"grace": time.Duration(grace).Milliseconds()})
+			return printKey(cmd, secret, key, asJSON)
 		},
 	}
+	cmd.Flags().Var(&grace, "grace", "how long the old key stays good: 1h, 2d (default: it is revoked at once)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	return cmd
 }
 
-// keyView is a key as it is shown: without its hash.
-type keyView struct {
-	Name      string       `json:"name"`
-	State     string       `json:"state"` // valid, expired or revoked
-	Scopes    []iris.Scope `json:"scopes"`
-	Teams     []string     `json:"teams,omitempty"`
-	CreatedAt int64        `json:"createdAt,omitempty"` // Unix milliseconds, as all times
-	ExpiresAt int64        `json:"expiresAt,omitempty"`
-	RevokedAt int64        `json:"revokedAt,omitempty"`
-	File      string       `json:"file,omitempty"` // the configuration, if the key stands there
-}
-
-func viewKey(k iris.Key, file string, now time.Time) keyView {
-	ms := func(t time.Time) int64 {
-		if t.IsZero() {
-			return 0
+// oneKeyName is for commands that take the name of a key.
+func oneKeyName(command string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf(`which one? iris-mcp api-key %s NAME; "iris-mcp api-key list" shows the names`, command)
 		}
-		return t.UnixMilli()
+		return nil
 	}
-	v := keyView{
-		Name: k.Name, State: "valid", Scopes: k.Scopes, Teams: k.Teams, File: file,
-		CreatedAt: ms(k.CreatedAt), ExpiresAt: ms(k.ExpiresAt), RevokedAt: ms(k.RevokedAt),
-	}
-	switch {
-	case !k.RevokedAt.IsZero():
-		v.State = "revoked"
-	case !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt):
-		v.State = "expired"
-	}
-	return v
 }
 
-func printKeys(w io.Writer, keys []keyView) error {
-	if len(keys) == 0 {
-		_, err := fmt.Fprintln(w, "no API key yet; make one: iris-mcp api-key create --name NAME --scope teams:read,messages:write")
+// keyOfFile explains why there is no key of that name in the store, if it is in the file.
+func keyOfFile(cmd *cobra.Command, name string, err error) error {
+	if iris.CodeOf(err) != iris.CodeNotFound {
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tSTATE\tSCOPES\tTEAMS\tEXPIRES\tKEPT IN")
-	for _, k := range keys {
-		scopes := make([]string, len(k.Scopes))
-		for i, s := range k.Scopes {
-			scopes[i] = string(s)
-		}
-		expires := "never"
-		if k.ExpiresAt != 0 {
-			expires = time.UnixMilli(k.ExpiresAt).Format(time.DateTime)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Name, k.State, strings.Join(scopes, ","),
-			cmp.Or(strings.Join(k.Teams, ","), "all"), expires, cmp.Or(k.File, "the data folder"))
+	if file, ok := fileOfKey(cmd, name); ok {
+		return fail(exitNotFound, "the API key %q stands in %s: change or remove it there", name, file)
 	}
-	return t.Flush()
+	return err
+}
+
+// fileOfKey is the configuration if there is a key of that name in it. With a broken one the
+// keys of the data folder can still be managed.
+func fileOfKey(cmd *cobra.Command, name string) (file string, ok bool) {
+	c, err := loadConfig(cmd)
+	if err != nil {
+		return "", false
+	}
+	return c.File, slices.ContainsFunc(c.Keys, func(k iris.Key) bool { return k.Name == name })
+}
+
+// auditLocal writes down what the person at this machine has done.
+func auditLocal(cmd *cobra.Command, action iris.AuditAction, subject string, details map[string]any) {
+	home, err := homeDir(cmd)
+	if err != nil {
+		return // it could not have been done
+	}
+	log := slog.New(shownLog(cmd.ErrOrStderr()))
+	audit.New(home, log).Record(cmd.Context(), iris.AuditEntry{
+		Action: action, Subject: subject, By: iris.Caller{Kind: iris.CallerLocal}, Details: details,
+	})
 }
 
 func apiKeyRevokeCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Revoke an API key, at once and for good",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf(`which one? iris-mcp api-key revoke NAME; "iris-mcp api-key list" shows the names`)
-			}
-			return nil
-		},
+		Args:  oneKeyName("revoke"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := args[0]
 			err := withStore(cmd, func(ctx context.Context, db *store.DB) error { return db.RevokeKey(ctx, name, time.Now()) })
-			if iris.CodeOf(err) == iris.CodeNotFound {
-				c, loadErr := loadConfig(cmd)
-				if loadErr == nil && slices.ContainsFunc(c.Keys, func(k iris.Key) bool { return k.Name == name }) {
-					return fail(exitNotFound, "the API key %q stands in %s: remove it there", name, c.File)
-				}
-			}
 			if err != nil {
-				return err
+				return keyOfFile(cmd, name, err)
 			}
+			auditLocal(cmd, iris.AuditKeyRevoked, name, nil)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the API key %q is revoked\n", name)
 			return err
 		},
