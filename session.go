@@ -76,6 +76,12 @@ type Process struct {
 	RSS       int64 // bytes; zero when unknown
 }
 
+// Slept says what became of the processes of a team that was put to sleep.
+type Slept struct {
+	Ended     int // at once
+	Finishing int // busy ones, which end after their turn
+}
+
 // TeamState sums a team up in a word.
 type TeamState string
 

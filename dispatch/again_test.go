@@ -120,7 +120,7 @@ func TestACancelThatMeetsAHandBack(t *testing.T) {
 				d := dispatch.New(dispatch.Config{
 					MaxAttempts: func() int { return 3 },
 					Backoff:     func() time.Duration { return time.Hour },
-				}, teams{}, slowReturns{idle.db}, b, stumbler{}, deaf{}, log)
+				}, teams{}, slowReturns{idle.db}, b, &stumbler{}, deaf{}, log)
 				m, err := d.Submit(t.Context(), task("hello"))
 				if err != nil {
 					t.Fatal(err)
@@ -145,11 +145,9 @@ func TestACancelThatMeetsAHandBack(t *testing.T) {
 }
 
 // stumbler fails each turn after a second, whatever its context says.
-type stumbler struct{}
+type stumbler struct{ actor }
 
-func (stumbler) Processes(string) []iris.Process { return nil }
-func (stumbler) LastError(string) *iris.Error    { return nil }
-func (stumbler) Turn(context.Context, iris.Turn) (iris.Result, error) {
+func (*stumbler) Turn(context.Context, iris.Turn) (iris.Result, error) {
 	time.Sleep(time.Second)
 	return iris.Result{}, &iris.Error{Code: iris.CodeProcess, Message: "it died", Retry: true}
 }

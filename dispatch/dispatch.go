@@ -55,8 +55,11 @@ type Bus interface {
 // Pool runs turns; *pool.Pool is one.
 type Pool interface {
 	Turn(ctx context.Context, t iris.Turn) (iris.Result, error)
-	Processes(team string) []iris.Process
+	Processes(team string) []iris.Process // of all teams with ""
 	LastError(team string) *iris.Error
+	Wake(ctx context.Context, team iris.Team, evict bool) (started bool, err error)
+	Sleep(ctx context.Context, team string, force bool) (iris.Slept, error)
+	Kill(ctx context.Context, team string, pid int) error
 }
 
 // Queue is told that a job waits; *queue.Queue is one.

@@ -105,8 +105,13 @@ func (a *actor) failed(messageID string) int {
 	return a.turns[messageID] - 1
 }
 
-func (*actor) Processes(string) []iris.Process { return nil }
-func (*actor) LastError(string) *iris.Error    { return nil }
+func (*actor) Processes(string) []iris.Process                     { return nil }
+func (*actor) LastError(string) *iris.Error                        { return nil }
+func (*actor) Wake(context.Context, iris.Team, bool) (bool, error) { return true, nil }
+func (*actor) Kill(context.Context, string, int) error             { return nil }
+func (*actor) Sleep(context.Context, string, bool) (iris.Slept, error) {
+	return iris.Slept{Ended: 1}, nil
+}
 func (a *actor) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 	var flaky int
 	if n, _ := fmt.Sscanf(t.Text, "flaky %d", &flaky); n == 1 && a.failed(t.MessageID) < flaky {
@@ -555,4 +560,24 @@ func TestEstimate(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestControlKnowsTheTeams: what is asked of a team's processes is asked of a configured team.
+func TestControlKnowsTheTeams(t *testing.T) {
+	o := open(t, t.TempDir(), false)
+	team := o.Teams()[0].Name
+	if started, err := o.Wake(t.Context(), team, true); !started || err != nil {
+		t.Errorf("wake: %v, %v", started, err)
+	}
+	if slept, err := o.Restart(t.Context(), team, false); slept.Ended != 1 || err != nil {
+		t.Errorf("restart: %+v, %v", slept, err)
+	}
+	_, wake := o.Wake(t.Context(), "nobody", true)
+	_, sleep := o.Sleep(t.Context(), "nobody", false)
+	_, restart := o.Restart(t.Context(), "nobody", false)
+	for what, err := range map[string]error{"wake": wake, "sleep": sleep, "restart": restart} {
+		if iris.CodeOf(err) != iris.CodeTeamNotFound {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }

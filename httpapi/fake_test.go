@@ -25,9 +25,11 @@ type fake struct {
 
 	scripts  map[string]func(f *fake, id string)
 	statuses map[string]iris.TeamStatus
-	refusal  error // of Submit
-	broken   error // of the store
-	eventErr error // of Events, after what is there
+	refusal  error         // of Submit
+	broken   error         // of the store
+	eventErr error         // of Events, after what is there
+	controls []string      // what was asked of processes
+	wakes    time.Duration // how long a wake takes
 }
 
 func newFake() *fake {
@@ -278,6 +280,8 @@ func newKeys() *keys {
 	key("asker", nil, iris.ScopeTeamsRead, iris.ScopeMessagesWrite)
 	key("streamer", nil, iris.ScopeTeamsRead, "messages:*")
 	key("bound", []string{"frontend"}, iris.ScopeTeamsRead, "messages:*")
+	key("watcher", nil, iris.ScopeProcessesRead)
+	key("operator", nil, "processes:*")
 	return k
 }
 

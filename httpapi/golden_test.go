@@ -44,6 +44,8 @@ func TestBytes(t *testing.T) {
 		{"teams-unprivileged", call{path: "/api/v1/teams", key: "asker"}},
 		{"status", call{path: "/api/v1/teams/backend/status", key: "asker"}},
 		{"status-error", call{path: "/api/v1/teams/frontend/status"}},
+		{"processes", call{path: "/api/v1/processes", key: "watcher"}},
+		{"kill", call{path: "/api/v1/processes/42", method: "DELETE", key: "operator"}},
 		{"unauthorized", call{path: "/api/v1/teams", key: "-"}},
 		{"invalid-key", call{path: "/api/v1/teams", key: "iris_sk_wrong"}},
 		{"forbidden", call{path: "/api/v1/teams/backend/ask", body: `{"question":"q"}`, key: "reader"}},

@@ -125,6 +125,42 @@ func routes() []*route {
 			register: does((*Server).streamByQuery),
 		},
 		{
+			op:       post(base+"/teams/{team}/wake", "wake", "Processes", "Have a process of a team ready", http.StatusOK),
+			about:    "A message wakes a team by itself: this is for who wants the first answer at once. The process takes the next new conversation, and ends like others when it was idle for idleTimeout. At a full pool an idle process of another team makes room. When the timeout is over the answer is 408, and what starts goes on starting.",
+			gives:    "A process is ready",
+			also:     waits,
+			scopes:   []iris.Scope{iris.ScopeProcessesManage},
+			register: does((*Server).wake),
+		},
+		{
+			op:       post(base+"/teams/{team}/sleep", "sleep", "Processes", "End a team's processes until it is asked again", http.StatusOK),
+			about:    "Idle processes end, spare ones too; busy ones end after their turn, or with force in its middle: what they were doing fails with PROCESS_ERROR and is not run again. They come back when somebody asks or wakes the team. What waits in the queue is not touched.",
+			gives:    "What became of the processes",
+			scopes:   []iris.Scope{iris.ScopeProcessesManage},
+			register: does((*Server).sleep),
+		},
+		{
+			op:       post(base+"/teams/{team}/restart", "restart", "Processes", "End a team's processes and start anew", http.StatusOK),
+			about:    "Sleep, then wake: what is asked from then on goes to new processes; conversations go on.",
+			gives:    "What became of the processes; a new one is ready",
+			also:     waits,
+			scopes:   []iris.Scope{iris.ScopeProcessesManage},
+			register: does((*Server).restart),
+		},
+		{
+			op:       get(base+"/processes", "processes", "Processes", "The processes of all teams"),
+			gives:    "The processes",
+			scopes:   []iris.Scope{iris.ScopeProcessesRead},
+			register: does((*Server).processes),
+		},
+		{
+			op:       remove(base+"/processes/{pid}", "kill", "Processes", "End one process, whatever it does"),
+			about:    "Only a process of a team can be ended. The message that it was working on fails with PROCESS_ERROR and is not run again.",
+			gives:    "The process as it was; it has ended",
+			scopes:   []iris.Scope{iris.ScopeProcessesManage},
+			register: does((*Server).kill),
+		},
+		{
 			op:    get("/openapi.json", "openapi", "Server", "This API as an OpenAPI document"),
 			gives: "The document, OpenAPI 3.1",
 			open:  true,
@@ -166,6 +202,12 @@ func post(path, id, tag, summary string, status int) huma.Operation {
 	// The body's size and time are bounded by body.go: huma refuses a body of exactly its
 	// limit, and its deadline outlives a request without a body and ends the context.
 	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1
+	return op
+}
+
+func remove(path, id, tag, summary string) huma.Operation {
+	op := get(path, id, tag, summary)
+	op.Method = http.MethodDelete
 	return op
 }
 

@@ -14,7 +14,7 @@ import (
 // TestScopes tries every route with every key, on a message of somebody else. A route that is
 // in the table of routes and not in this one fails the test.
 func TestScopes(t *testing.T) {
-	everybody := []string{"all", "admin", "local", "none", "ci", "reader", "writer", "asker", "streamer", "bound"}
+	everybody := []string{"all", "admin", "local", "none", "ci", "reader", "writer", "asker", "streamer", "bound", "watcher", "operator"}
 	tests := map[string]struct {
 		path, body string
 		allowed    []string
@@ -29,6 +29,11 @@ func TestScopes(t *testing.T) {
 		"GET /api/v1/messages/{messageId}":         {"/api/v1/messages/ID", "", []string{"all", "admin", "local", "reader", "streamer"}},
 		"GET /api/v1/messages/{messageId}/stream":  {"/api/v1/messages/ID/stream", "", []string{"all", "admin", "local", "streamer"}},
 		"POST /api/v1/messages/{messageId}/cancel": {"/api/v1/messages/ID/cancel", "", []string{"all", "admin", "local", "ci", "writer", "asker", "streamer"}},
+		"GET /api/v1/processes":                    {"/api/v1/processes", "", []string{"all", "admin", "local", "watcher", "operator"}},
+		"DELETE /api/v1/processes/{pid}":           {"/api/v1/processes/42", "", []string{"all", "admin", "local", "operator"}},
+		"POST /api/v1/teams/{team}/wake":           {"/api/v1/teams/backend/wake", "", []string{"all", "admin", "local", "operator"}},
+		"POST /api/v1/teams/{team}/sleep":          {"/api/v1/teams/backend/sleep", "", []string{"all", "admin", "local", "operator"}},
+		"POST /api/v1/teams/{team}/restart":        {"/api/v1/teams/backend/restart", "", []string{"all", "admin", "local", "operator"}},
 		"GET /openapi.json":                        {"/openapi.json", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /healthz":                             {"/healthz", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /readyz":                              {"/readyz", "", append([]string{"-", "wrong"}, everybody...)},

@@ -46,6 +46,18 @@ type Dispatcher interface {
 	Estimate(ctx context.Context, m iris.Message) (position int, completion time.Time, err error)
 	// Teams lists the configured teams, sorted by name.
 	Teams() []iris.Team
+
+	// Processes lists the processes of all teams, oldest first.
+	Processes() []iris.Process
+	// Wake has a process of the team ready and says whether it had to start one; with evict
+	// it makes room for it. TEAM_NOT_FOUND, PROCESS_ERROR, CONFLICT (no room), ctx's cause.
+	Wake(ctx context.Context, team string, evict bool) (started bool, err error)
+	// Sleep ends the team's processes: busy ones after their turn, unless force. TEAM_NOT_FOUND.
+	Sleep(ctx context.Context, team string, force bool) (iris.Slept, error)
+	// Restart is Sleep and then Wake.
+	Restart(ctx context.Context, team string, force bool) (iris.Slept, error)
+	// Kill ends a process of the team, whatever it does. NOT_FOUND.
+	Kill(ctx context.Context, team string, pid int) error
 }
 
 // Store is the history, as this front reads it.

@@ -103,15 +103,9 @@ func (s *Server) teamStatus(ctx context.Context, req *request, in *teamIn) (*tea
 		return nil, err
 	}
 	v := teamStatusView{
-		Team: st.Team.Name, Description: st.Team.Description, Status: st.State, Processes: []processView{},
+		Team: st.Team.Name, Description: st.Team.Description, Status: st.State, Processes: viewProcesses(st.Processes),
 		Queue: queueView{st.Waiting, st.Running}, Sessions: st.Sessions,
 		Usage: teamUsage{st.Usage.Messages, st.Usage.Usage, st.Usage.CostUSD}, Path: req.path(st.Team),
-	}
-	for _, p := range st.Processes {
-		v.Processes = append(v.Processes, processView{
-			PID: p.PID, SessionID: p.SessionID, From: p.From, State: p.State,
-			StartedAt: p.StartedAt.UnixMilli(), LastUsedAt: unixMilli(p.UsedAt), Messages: p.Messages, RSSBytes: p.RSS,
-		})
 	}
 	if e := st.LastError; e != nil {
 		v.LastError = &lastError{Error: e.Code.Name(), Code: e.Code, Message: e.Message}

@@ -3,9 +3,11 @@
 // started, runs one turn at a time, and ends when it was idle for long enough, when somebody
 // needs its place, or when it dies. Busy processes are never ended to make room.
 //
-// One mutex guards the picture of what there is; nothing waits while it is held. Whoever
-// needs a change of that picture waits for the changed channel and looks again. Each process
-// has one goroutine that sees its end, and that is the only place where it leaves the picture.
+// One mutex guards the picture of what there is; nothing waits while it is held. Turns that
+// cannot have a process yet stand in a line (line.go), which is gone through at each change of
+// that picture; whoever else needs a change waits for the changed channel and looks again. Each
+// process has one goroutine that sees its end, and that is the only place where it leaves the
+// picture.
 package pool
 
 import (
@@ -66,7 +68,8 @@ type Pool struct {
 	processes map[*process]struct{}
 	sessions  map[string]*process // by session id
 	failures  map[string]*failure // by team; starts and turns that failed
-	waiting   int                 // turns that wait for a change
+	asleep    map[string]bool     // by team; its spares are not kept until somebody wants it
+	line      []*waiter           // who waits for a process, first come first
 	changed   chan struct{}       // closed and replaced whenever the picture changes
 }
 
@@ -81,6 +84,12 @@ type process struct {
 	used    time.Time
 	turns   int
 	idle    *time.Timer // ends it; while idle
+
+	woken  bool                    // a spare that somebody asked for: it too ends when idle for long
+	leaves bool                    // it ends as soon as it is not busy
+	killed *iris.Error             // it was ended in its turn or its start, which fails with this
+	cancel context.CancelCauseFunc // ends its start; nil before and after
+	failed error                   // why its start did not go well
 }
 
 // New makes an empty pool. Close it.
@@ -91,6 +100,7 @@ func New(cfg Config, start Start, store Store, log *slog.Logger) *Pool {
 		processes: map[*process]struct{}{},
 		sessions:  map[string]*process{},
 		failures:  map[string]*failure{},
+		asleep:    map[string]bool{},
 		changed:   make(chan struct{}),
 	}
 	p.closing, p.close = context.WithCancel(context.Background())
@@ -123,8 +133,7 @@ func (p *Pool) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 			return iris.Result{}, err
 		}
 		res, err := pr.agent.Turn(ctx, t)
-		p.give(pr, err)
-		if !errors.Is(err, iris.ErrNotBegun) || ctx.Err() != nil || tries == maxTries {
+		if err = p.give(pr, err); !errors.Is(err, iris.ErrNotBegun) || ctx.Err() != nil || tries == maxTries {
 			return res, err
 		}
 		// It died while it was idle, or is still dying of its last turn.
@@ -134,56 +143,35 @@ func (p *Pool) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 
 // take returns the session's process, busy from then on for this turn alone.
 func (p *Pool) take(ctx context.Context, t iris.Turn) (*process, error) {
-	for {
-		p.mu.Lock()
-		if p.closing.Err() != nil {
-			p.mu.Unlock()
-			return nil, iris.Errorf(iris.CodeShuttingDown, "Iris is shutting down; ask again when it is back")
-		}
-		pr, starter := p.find(t)
-		changed := p.changed
-		if pr == nil {
-			p.waiting++
-		}
-		p.mu.Unlock()
-		switch {
-		case pr != nil && starter:
-			if err := p.launch(ctx, pr); err != nil {
-				return nil, err
-			}
-			return pr, p.begin(ctx, pr)
-		case pr != nil:
-			return pr, p.begin(ctx, pr)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-		p.mu.Lock()
-		p.waiting--
-		p.mu.Unlock()
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("wait for a process: %w", context.Cause(ctx))
+	got, err := p.await(ctx, func() (place, bool) { return p.find(t) })
+	if err != nil {
+		return nil, err
+	}
+	if got.starts {
+		if err := p.launch(ctx, got.process); err != nil {
+			return nil, err
 		}
 	}
+	return got.process, p.begin(ctx, got.process)
 }
 
 // find looks for the process of the turn's session and makes it busy; with mu held. When
-// there is none but room for one, it makes the place, which the caller must launch. It is nil
-// while there is nothing to do but wait for a change.
-func (p *Pool) find(t iris.Turn) (pr *process, starter bool) {
+// there is none but room for one, it makes the place, which the caller must launch. It is
+// false while there is nothing to do but wait for a change.
+func (p *Pool) find(t iris.Turn) (place, bool) {
+	delete(p.asleep, t.Team.Name)
 	if pr := p.sessions[t.Session.ID]; pr != nil {
 		if pr.state != iris.ProcessIdle {
-			return nil, false
+			return place{}, false
 		}
 		if !same(pr.team, t.Team) || !alive(pr) {
 			p.stop(pr) // the configuration changed, or it just died: the next one is right
-			return nil, false
+			return place{}, false
 		}
 		pr.session.Started = t.Session.Started
 		pr.team = t.Team
 		p.busy(pr)
-		return pr, false
+		return place{process: pr}, true
 	}
 	if !t.Session.Started {
 		if spare := p.spare(t.Team); spare != nil {
@@ -191,16 +179,16 @@ func (p *Pool) find(t iris.Turn) (pr *process, starter bool) {
 			p.sessions[t.Session.ID] = spare
 			p.busy(spare)
 			p.keepSpares()
-			return spare, false
+			return place{process: spare}, true
 		}
 	}
 	if !p.room(t.Team, true) {
-		return nil, false
+		return place{}, false
 	}
-	pr = p.place(t.Team, t.Session.AgentID)
+	pr := p.add(t.Team, t.Session.AgentID)
 	pr.session = t.Session
 	p.sessions[t.Session.ID] = pr
-	return pr, true
+	return place{pr, true}, true
 }
 
 // alive reports whether the process is still there as far as anybody knows.
@@ -213,8 +201,8 @@ func alive(pr *process) bool {
 	}
 }
 
-// place adds a starting process; with mu held.
-func (p *Pool) place(team iris.Team, agentID string) *process {
+// add makes the place of a starting process; with mu held.
+func (p *Pool) add(team iris.Team, agentID string) *process {
 	now := time.Now()
 	pr := &process{team: team, agentID: agentID, state: iris.ProcessStarting, started: now, used: now}
 	p.processes[pr] = struct{}{}
@@ -243,8 +231,8 @@ func (p *Pool) begin(ctx context.Context, pr *process) error {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx) // the store says only that it was broken off
 		}
-		p.give(pr, err)
-		return fmt.Errorf("store the session's conversation: %w", err)
+		err = fmt.Errorf("store the session's conversation: %w", err)
+		return p.give(pr, err)
 	}
 	p.mu.Lock()
 	pr.session.AgentID, pr.session.Started = agentID, true
@@ -252,28 +240,36 @@ func (p *Pool) begin(ctx context.Context, pr *process) error {
 	return nil
 }
 
-// give takes a process back after its turn.
-func (p *Pool) give(pr *process, turnErr error) {
+// give takes a process back after its turn, and says how that ended: of a turn whose process
+// was killed, why it was.
+func (p *Pool) give(pr *process, turnErr error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.change()
+	if turnErr != nil && pr.killed != nil {
+		return fmt.Errorf("turn: %w", pr.killed)
+	}
 	if !errors.Is(turnErr, iris.ErrNotBegun) {
 		p.judge(pr.team.Name, turnErr)
 	}
-	if pr.state != iris.ProcessBusy { // being ended meanwhile
-		return
+	switch {
+	case pr.state != iris.ProcessBusy: // being ended meanwhile
+	case !alive(pr) || errors.Is(turnErr, iris.ErrNotBegun):
+		p.stop(pr)
+	default:
+		p.rest(pr)
 	}
-	if !alive(pr) || errors.Is(turnErr, iris.ErrNotBegun) {
+	return turnErr
+}
+
+// rest makes a process idle, or ends it if it is to leave; with mu held.
+func (p *Pool) rest(pr *process) {
+	if pr.leaves {
 		p.stop(pr)
 		return
 	}
-	p.rest(pr)
-}
-
-// rest makes a process idle; with mu held.
-func (p *Pool) rest(pr *process) {
 	pr.state, pr.used = iris.ProcessIdle, time.Now()
-	if pr.session.ID == "" {
+	if pr.session.ID == "" && !pr.woken {
 		return // a spare waits as long as it takes
 	}
 	pr.idle = time.AfterFunc(pr.team.IdleTimeout, func() {
@@ -335,8 +331,9 @@ func (p *Pool) remove(pr *process) {
 	p.change()
 }
 
-// change wakes everybody who waits for one; with mu held.
+// change serves the line and wakes everybody else who waits for a change; with mu held.
 func (p *Pool) change() {
+	p.serveLine()
 	close(p.changed)
 	p.changed = make(chan struct{})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -33,21 +34,30 @@ func (p *Pool) launch(ctx context.Context, pr *process) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.closing, func() {
-		cancel(iris.Errorf(iris.CodeShuttingDown, "Iris is shutting down; ask again when it is back"))
+		cancel(errClosing)
 	})()
+	p.mu.Lock()
+	if pr.cancel = cancel; pr.killed != nil {
+		cancel(pr.killed)
+	}
+	p.mu.Unlock()
 
 	began := time.Now()
 	a, agentID, err := p.startGated(ctx, pr)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	pr.cancel = nil
 	if err != nil {
-		p.remove(pr)
+		defer p.remove(pr)
 		if ctx.Err() != nil {
-			return fmt.Errorf("start a process: %w", context.Cause(ctx))
+			pr.failed = fmt.Errorf("start a process: %w", context.Cause(ctx))
+			return pr.failed
 		}
 		p.startFailed(pr.team.Name, err)
+		pr.failed = err
 		return err
 	}
+	defer p.change()
 	if f := p.failures[pr.team.Name]; f != nil && pr.session.ID != "" { // a spare may yet die unused
 		f.starts, f.until, f.delay = 0, time.Time{}, nil
 	}
@@ -58,6 +68,11 @@ func (p *Pool) launch(ctx context.Context, pr *process) error {
 	p.log.Info("process started", "team", pr.team.Name, "pid", a.PID(), "session", pr.session.ID, "took", time.Since(began).Round(time.Millisecond))
 	if p.closing.Err() != nil {
 		p.stop(pr)
+	}
+	if pr.killed != nil { // in the moment in which it was ready
+		p.stop(pr)
+		pr.failed = fmt.Errorf("start a process: %w", pr.killed)
+		return pr.failed
 	}
 	return nil
 }
@@ -131,8 +146,9 @@ func (p *Pool) Serve(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		p.mu.Lock()
+		p.dismiss()
 		p.keepSpares()
-		if p.waiting > 0 {
+		if len(p.line) > 0 {
 			p.change() // the configuration may have made room
 		}
 		p.mu.Unlock()
@@ -142,6 +158,22 @@ func (p *Pool) Serve(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// dismiss has the processes of teams that are gone leave, and forgets what else it knows of
+// those; with mu held.
+func (p *Pool) dismiss() {
+	teams := p.cfg.Teams()
+	gone := func(name string) bool {
+		return !slices.ContainsFunc(teams, func(t iris.Team) bool { return t.Name == name })
+	}
+	for pr := range p.processes {
+		if gone(pr.team.Name) && !pr.leaves {
+			p.leave(pr)
+		}
+	}
+	maps.DeleteFunc(p.asleep, func(name string, _ bool) bool { return gone(name) })
+	maps.DeleteFunc(p.failures, func(name string, _ *failure) bool { return gone(name) })
 }
 
 // spare is an idle spare process of the team as it is configured now, or nil; with mu held.
@@ -172,23 +204,25 @@ func (p *Pool) keepSpares() {
 		}
 		have[pr.team.Name]++
 	}
-	if p.waiting > 0 || p.closing.Err() != nil {
+	if len(p.line) > 0 || p.closing.Err() != nil {
 		return
 	}
 	for _, team := range teams {
+		if p.asleep[team.Name] {
+			continue
+		}
 		f := p.failures[team.Name]
 		for n := have[team.Name]; n < team.Warm && (f == nil || f.starts < freeFailures) && p.room(team, false); n++ {
-			p.startSpare(team)
+			p.startSpare(p.add(team, iris.NewUUID()))
 		}
 	}
 }
 
-// startSpare adds a spare of the team; with mu held.
-func (p *Pool) startSpare(team iris.Team) {
-	pr := p.place(team, iris.NewUUID())
+// startSpare starts a process that has no session; with mu held. It rests when it is ready.
+func (p *Pool) startSpare(pr *process) {
 	p.work.Go(func() {
 		if err := p.launch(p.closing, pr); err != nil {
-			p.log.Warn("no spare process", "team", team.Name, "error", err)
+			p.log.Warn("no spare process", "team", pr.team.Name, "error", err)
 			return
 		}
 		p.mu.Lock()

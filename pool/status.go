@@ -8,16 +8,16 @@ import (
 	"github.com/iris-mcp/iris-mcp"
 )
 
-// Processes lists the team's processes, oldest first.
+// Processes lists the team's processes, or with "" those of all teams, oldest first.
 func (p *Pool) Processes(team string) []iris.Process {
 	p.mu.Lock()
 	var list []iris.Process
 	for pr := range p.processes {
-		if pr.team.Name != team {
+		if team != "" && pr.team.Name != team {
 			continue
 		}
 		one := iris.Process{
-			Team: team, SessionID: pr.session.ID, State: pr.state,
+			Team: pr.team.Name, SessionID: pr.session.ID, State: pr.state,
 			StartedAt: pr.started, UsedAt: pr.used, Messages: pr.turns,
 		}
 		if pr.session.ID != "" {
