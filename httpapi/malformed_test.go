@@ -142,7 +142,6 @@ func TestMalformedRequests(t *testing.T) {
 		{"a message that is not there", call{path: "/api/v1/messages/..%2f"}, 404, "MESSAGE_NOT_FOUND", ""},
 		{"a message id without end", call{path: "/api/v1/messages/" + strings.Repeat("x", 5000)}, 404, "MESSAGE_NOT_FOUND", "as long as this one"},
 		{"a slash at the end", call{path: "/api/v1/teams/"}, 404, "NOT_FOUND", ""},
-		{"the root", call{path: "/"}, 404, "NOT_FOUND", ""},
 		{"a method nobody knows", call{method: "FROB", path: "/api/v1/teams"}, 405, "METHOD_NOT_ALLOWED", ""},
 		{"DELETE of a message", call{method: "DELETE", path: "/api/v1/messages/msg_1"}, 405, "METHOD_NOT_ALLOWED", ""},
 		{"a stream by GET without a message", call{path: "/api/v1/teams/backend/stream"}, 400, "INVALID_REQUEST", "message is missing"},

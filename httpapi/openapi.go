@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -94,7 +95,8 @@ func (codeSchema) Schema(huma.Registry) *huma.Schema {
 
 // register builds everything from the table.
 func (s *Server) register() {
-	for _, r := range routes() {
+	s.table = routes()
+	for _, r := range s.table {
 		r.op.Metadata = map[string]any{routeKey: r}
 		r.op.Extensions = map[string]any{}
 		r.op.Description = r.about
@@ -137,6 +139,7 @@ func (s *Server) register() {
 	var lines bytes.Buffer
 	_ = json.Indent(&lines, doc, "", "  ") // doc is JSON
 	s.openapi = append(lines.Bytes(), '\n')
+	s.docs = sync.OnceValue(s.makeDocs)
 }
 
 // refusals are the statuses of the errors that the route may answer with.
@@ -148,6 +151,9 @@ func (r *route) refusals() []int {
 	if !r.open {
 		all = append(all, http.StatusUnauthorized, http.StatusForbidden,
 			http.StatusTooManyRequests, http.StatusServiceUnavailable)
+	}
+	if r.open && r.local {
+		all = append(all, http.StatusForbidden)
 	}
 	if r.op.Method != http.MethodGet {
 		all = append(all, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
@@ -202,7 +208,7 @@ var refusals = map[int]struct {
 	http.StatusUnauthorized: {"Unauthorized", "There is no credential, or it is not, or no longer, good", []string{"WWW-Authenticate"}, []failure{
 		{Code: iris.CodeUnauthorized, Message: "Missing or invalid Authorization header: send the header Authorization: Bearer iris_sk_…"},
 	}},
-	http.StatusForbidden: {"Forbidden", "The key lacks a scope, or is bound to other teams", nil, []failure{
+	http.StatusForbidden: {"Forbidden", "The key lacks a scope, or is bound to other teams; or the page of a foreign origin asks", nil, []failure{
 		{
 			Code: iris.CodeForbidden, Message: "this key lacks the scope messages:write; use another one, or ask its maker for the scope",
 			Required: []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesWrite}, Provided: []iris.Scope{iris.ScopeTeamsRead},

@@ -161,6 +161,27 @@ func routes() []*route {
 			register: does((*Server).kill),
 		},
 		{
+			op:    get("/docs", "docs", "Server", "This API as a page"),
+			gives: "The OpenAPI document for people",
+			open:  true,
+			local: true,
+			register: func(s *Server, r *route) {
+				r.op.Responses["200"] = &huma.Response{Content: map[string]*huma.MediaType{"text/html": {Schema: &huma.Schema{Type: huma.TypeString}}}}
+				does((*Server).serveDocs)(s, r)
+			},
+		},
+		{
+			op: func() huma.Operation {
+				op := get("/", "home", "Server", "The way to the documentation")
+				op.DefaultStatus = http.StatusFound
+				return op
+			}(),
+			gives:    "The documentation is at /docs",
+			open:     true,
+			local:    true,
+			register: does((*Server).home),
+		},
+		{
 			op:    get("/openapi.json", "openapi", "Server", "This API as an OpenAPI document"),
 			gives: "The document, OpenAPI 3.1",
 			open:  true,

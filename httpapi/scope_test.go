@@ -35,6 +35,8 @@ func TestScopes(t *testing.T) {
 		"POST /api/v1/teams/{team}/sleep":          {"/api/v1/teams/backend/sleep", "", []string{"all", "admin", "local", "operator"}},
 		"POST /api/v1/teams/{team}/restart":        {"/api/v1/teams/backend/restart", "", []string{"all", "admin", "local", "operator"}},
 		"GET /openapi.json":                        {"/openapi.json", "", append([]string{"-", "wrong"}, everybody...)},
+		"GET /docs":                                {"/docs", "", append([]string{"-", "wrong"}, everybody...)},
+		"GET /":                                    {"/", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /healthz":                             {"/healthz", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /readyz":                              {"/readyz", "", append([]string{"-", "wrong"}, everybody...)},
 	}
@@ -54,7 +56,7 @@ func TestScopes(t *testing.T) {
 				f.running.Wait()
 				switch {
 				case slices.Contains(tt.allowed, key):
-					if w.Code >= 300 {
+					if w.Code >= 400 {
 						t.Errorf("refused: %d %s", w.Code, w.Body)
 					}
 				case key == "-" || key == "wrong":

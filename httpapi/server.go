@@ -112,8 +112,10 @@ type Server struct {
 	log        *slog.Logger
 	engine     *gin.Engine
 	api        huma.API
-	openapi    []byte
-	loopback   bool // only this machine can reach it; set by Serve
+	table      []*route
+	openapi    []byte        // the document
+	docs       func() []byte // the page made of it
+	loopback   bool          // only this machine can reach it; set by Serve
 
 	draining context.Context // over once the server is about to end
 	drain    context.CancelFunc
