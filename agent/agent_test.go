@@ -552,7 +552,7 @@ func TestTheEnvironmentIsFiltered(t *testing.T) {
 func TestEveryOptionIsPassedOn(t *testing.T) {
 	team := agenttest.Team(t, "backend", "echo")
 	team.Model, team.PermissionMode, team.AppendSystemPrompt = "opus", "plan", "-- be brief\nand kind"
-	team.AllowedTools, team.DisallowedTools = []string{"Bash(git log:*)", "Read"}, []string{"Write"}
+	team.AllowedTools, team.DisallowedTools = []string{"Bash(git log:*)", "--mcp-config"}, []string{"Write"}
 	a := start(t, team)
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", a.PID()))
 	if runtime.GOOS != "linux" {
@@ -563,8 +563,8 @@ func TestEveryOptionIsPassedOn(t *testing.T) {
 	}
 	want := []string{
 		"-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose", "--include-partial-messages", "--replay-user-messages",
-		"--permission-prompt-tool", "stdio", "--session-id", conversation, "--model", "opus", "--permission-mode", "plan",
-		"--append-system-prompt", "-- be brief\nand kind", "--allowedTools", "Bash(git log:*)", "Read", "--disallowedTools", "Write",
+		"--permission-prompt-tool", "stdio", "--session-id", conversation, "--model=opus", "--permission-mode=plan",
+		"--append-system-prompt=-- be brief\nand kind", "--allowedTools=Bash(git log:*)", "--allowedTools=--mcp-config", "--disallowedTools=Write",
 	}
 	if got := strings.Split(strings.TrimRight(string(b), "\x00"), "\x00")[1:]; !slices.Equal(got, want) {
 		t.Errorf("%q", got)

@@ -36,22 +36,21 @@ func arguments(team iris.Team, agentID string, resume bool) []string {
 	} else {
 		args = append(args, "--session-id", agentID)
 	}
-	if team.Model != "" {
-		args = append(args, "--model", team.Model)
+	// Values are joined to their options: --allowedTools takes every argument up to the next
+	// that begins with a dash, and one that does would be an option of its own (seen with
+	// 2.1.197 and 2.1.330). Given again, it adds to what it has.
+	option := func(name string, values ...string) {
+		for _, v := range values {
+			if v != "" {
+				args = append(args, name+"="+v)
+			}
+		}
 	}
-	if team.PermissionMode != "" {
-		args = append(args, "--permission-mode", team.PermissionMode)
-	}
-	if team.AppendSystemPrompt != "" {
-		args = append(args, "--append-system-prompt", team.AppendSystemPrompt)
-	}
-	// Both take every argument up to the next that begins with a dash.
-	if len(team.AllowedTools) > 0 {
-		args = append(append(args, "--allowedTools"), team.AllowedTools...)
-	}
-	if len(team.DisallowedTools) > 0 {
-		args = append(append(args, "--disallowedTools"), team.DisallowedTools...)
-	}
+	option("--model", team.Model)
+	option("--permission-mode", team.PermissionMode)
+	option("--append-system-prompt", team.AppendSystemPrompt)
+	option("--allowedTools", team.AllowedTools...)
+	option("--disallowedTools", team.DisallowedTools...)
 	return args
 }
 

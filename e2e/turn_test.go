@@ -100,7 +100,7 @@ func TestLeaveIsAskedAndObeyed(t *testing.T) {
 
 func TestAnInterruptEndsTheTurnAndNothingElse(t *testing.T) {
 	everyCLI(t, func(t *testing.T, r *rig) {
-		r.team.AllowedTools = []string{"Bash"}
+		r.team.AllowedTools = []string{"Bash", "--version"} // the last one is no option
 		k := r.fresh()
 		sleep, chunks, asked := nap(), atomic.Int64{}, 0
 		k.seen = func(e iris.Event) {

@@ -82,12 +82,14 @@ var flags = map[string]bool{
 func parseArguments(argv []string) (a arguments, failure string) {
 	given := map[string]string{}
 	for i := 0; i < len(argv); i++ {
-		name := argv[i]
+		name, value, joined := strings.Cut(argv[i], "=")
 		takes, known := flags[name]
-		if !known {
-			return a, fmt.Sprintf("error: unknown option '%s'", name)
+		if !known || joined && !takes {
+			return a, fmt.Sprintf("error: unknown option '%s'", argv[i])
 		}
-		given[name] = ""
+		if given[name] = value; joined {
+			continue // it takes no more
+		}
 		if takes && i+1 < len(argv) {
 			i++
 			given[name] = argv[i]

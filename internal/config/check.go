@@ -158,6 +158,11 @@ func (r *reader) team(c *Config, name string, t Team) iris.Team {
 	if t.Color != "" && !color.MatchString(t.Color) {
 		r.wrong(key+".color", "%q is no color: write a name, or \"#1e90ff\" in quotes", t.Color)
 	}
+	if strings.HasPrefix(t.Model, "-") {
+		r.wrong(key+".model", "%q is no model: it begins with a dash, as options of Claude Code do", t.Model)
+	}
+	r.tools(key+".allowedTools", t.AllowedTools)
+	r.tools(key+".disallowedTools", t.DisallowedTools)
 	for name := range t.Env {
 		if !envName.MatchString(name) {
 			r.wrong(key+".env."+name, "%q cannot name an environment variable: letters, digits and underscores", name)
@@ -191,6 +196,19 @@ func (r *reader) team(c *Config, name string, t Team) iris.Team {
 		SilenceTimeout:    cmp.Or(t.SilenceTimeout, s.SilenceTimeout),
 		IdleTimeout:       cmp.Or(t.IdleTimeout, s.IdleTimeout),
 		PermissionTimeout: cmp.Or(t.PermissionTimeout, s.PermissionTimeout),
+	}
+}
+
+// tools refuses what cannot be the name of a tool, and what Claude Code could take for another
+// of its options.
+func (r *reader) tools(key string, names []string) {
+	for i, name := range names {
+		switch at := fmt.Sprintf("%s[%d]", key, i); {
+		case strings.TrimSpace(name) == "":
+			r.wrong(at, "is blank; name a tool, as in [\"Read\", \"Bash(git log:*)\"]")
+		case strings.HasPrefix(strings.TrimSpace(name), "-"):
+			r.wrong(at, "%q is no tool: it begins with a dash, as options of Claude Code do", name)
+		}
 	}
 }
 

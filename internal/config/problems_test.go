@@ -114,6 +114,10 @@ func TestASingleProblem(t *testing.T) {
 		{"an odd environment name", "teams: {a: {path: ., env: {A-B: 1}}}\n", `1:33: teams.a.env.A-B: "A-B" cannot name an environment variable: letters, digits and underscores`},
 		{"more spares than processes", "teams: {a: {path: ., warm: 5}}\n", `1:28: teams.a.warm: is 5, but the team may have no more than 4 processes (maxProcesses)`},
 		{"tools as text", "teams: {a: {path: ., allowedTools: Read}}\n", `1:36: teams.a.allowedTools: must be a list, not a single value: [a, b]`},
+		{"a tool that is an option", "teams: {a: {path: ., allowedTools: [Read, --mcp-config]}}\n", `1:43: teams.a.allowedTools[1]: "--mcp-config" is no tool: it begins with a dash, as options of Claude Code do`},
+		{"a tool that is an option behind a blank", "teams: {a: {path: ., disallowedTools: [\" -p\"]}}\n", `1:40: teams.a.disallowedTools[0]: " -p" is no tool`},
+		{"a blank tool", "teams: {a: {path: ., allowedTools: [\" \"]}}\n", `1:37: teams.a.allowedTools[0]: is blank; name a tool`},
+		{"a model that is an option", "teams: {a: {path: ., model: -p}}\n", `1:29: teams.a.model: "-p" is no model: it begins with a dash`},
 		{"a key of the TypeScript Iris", "teams: {a: {path: ., grantPermission: yes}}\n", `1:22: teams.a.grantPermission: unknown key; it is now permissions: ask, allow, deny or forward`},
 
 		{"a key without a prefix", key("{name: a, key: hunter2hunter2, scopes: ['*']}"), `1:36: api.auth.keys[0].key: must be iris_sk_ and at least 8 more characters`},
