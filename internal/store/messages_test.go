@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,71 +96,6 @@ func TestTextsOfSeveralMegabytes(t *testing.T) {
 	events, err := db.Events(t.Context(), m.ID, 1, 1)
 	if err != nil || len(events) != 1 || events[0].Text != big {
 		t.Errorf("%d events came back (%v)", len(events), err)
-	}
-}
-
-func TestTheSameJobIsNotQueuedTwice(t *testing.T) {
-	db, _ := open(t)
-	put := func(hash string) (iris.Message, bool) {
-		t.Helper()
-		m, created, err := db.Accept(t.Context(), ask("api", ci, task), true, hash)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m, created
-	}
-	first, _ := put("h")
-	check := func(when string, want bool) iris.Message {
-		t.Helper()
-		m, created := put("h")
-		if created != want || !want && (m.ID != first.ID || m.SessionID != first.SessionID) {
-			t.Errorf("%s: created %v, message %s", when, created, m.ID)
-		}
-		return m
-	}
-	check("while it waits", false)
-	if _, created := put("other"); !created {
-		t.Error("another hash is another job")
-	}
-	for range 2 {
-		if _, created := put(""); !created {
-			t.Error("no hash is never the same")
-		}
-	}
-	j := mustClaim(t, db, first)
-	if m := check("while it runs", false); m.Status != iris.StatusProcessing {
-		t.Errorf("it comes back %s, want processing", m.Status)
-	}
-	sessions, err := db.SessionCount(t.Context(), "api")
-	if err != nil || sessions != 4 {
-		t.Errorf("%d sessions (%v), want one for each job", sessions, err)
-	}
-	finish(t, db, first, j.Attempt)
-	check("when it is done", true)
-}
-
-func TestConcurrentSameJobs(t *testing.T) {
-	db, _ := open(t)
-	var wg sync.WaitGroup
-	var made atomic.Int32
-	var ids sync.Map
-	for range 20 {
-		wg.Go(func() {
-			m, created, err := db.Accept(t.Context(), ask("api", ci, task), true, "h")
-			if err != nil {
-				t.Error(err)
-			}
-			if created {
-				made.Add(1)
-			}
-			ids.Store(m.ID, true)
-		})
-	}
-	wg.Wait()
-	n := 0
-	ids.Range(func(any, any) bool { n++; return true })
-	if made.Load() != 1 || n != 1 {
-		t.Errorf("%d made, %d ids, want one", made.Load(), n)
 	}
 }
 
