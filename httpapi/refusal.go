@@ -68,6 +68,11 @@ func refusal(p []byte) []byte {
 	default:
 		return nil
 	}
+	return refuse(status, err)
+}
+
+// refuse is a whole answer, after which the connection is closed.
+func refuse(status int, err *iris.Error) []byte {
 	req := &request{id: requestID("")}
 	var body bytes.Buffer
 	if err := encodeJSON(&body, req.newFailure(err)); err != nil {

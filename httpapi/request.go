@@ -47,6 +47,9 @@ func (s *Server) outer(g *gin.Context) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	if g.Request.TLS != nil && !isLoopback(hostOf(g.Request.Host)) { // localhost has other ports with other servers
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
 
 	req.body = s.bound(g)
 
@@ -89,6 +92,12 @@ func (s *Server) record(g *gin.Context, req *request) {
 		slog.Int("status", status),
 		slog.Duration("took", time.Since(req.arrived).Round(100*time.Microsecond)),
 		slog.String("requestId", req.id),
+	}
+	if req.address.IsValid() {
+		attrs = append(attrs, slog.String("address", req.address.String()))
+	}
+	if agent := g.Request.UserAgent(); agent != "" {
+		attrs = append(attrs, slog.String("userAgent", clip(agent)))
 	}
 	if req.caller.Kind == iris.CallerKey {
 		attrs = append(attrs, slog.String("key", req.caller.Name))

@@ -10,6 +10,7 @@ package httpapi
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
@@ -101,7 +102,12 @@ type Config struct {
 	// Origins are those whose pages may call the API, asked at each request; "*" is all. By
 	// default none may.
 	Origins func() []string
+	// Certificate is the server's; without it HTTP is in the clear.
+	Certificate Certificate
 }
+
+// Certificate gives the server's certificate for a handshake.
+type Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 // Server is the front. It is made once and serves one listener.
 type Server struct {
@@ -212,8 +218,16 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 
 		DisableGeneralOptionsHandler: true, // it waits for the body of OPTIONS * without an end
 	}
+	if s.cfg.Certificate != nil {
+		srv.HTTP2 = &http.HTTP2Config{ // who is gone without a word is noticed, as by the deadlines of HTTP/1
+			SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: s.cfg.WriteTimeout,
+		}
+		ln = newSecure(ln, s.cfg.Certificate, s.cfg.HeaderTimeout, s.log)
+	} else {
+		ln = refusing{ln}
+	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(refusing{ln}) }()
+	go func() { served <- srv.Serve(ln) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve HTTP: %w", err)

@@ -74,6 +74,9 @@ func patient(cmd *cobra.Command) (*doctor.Doctor, error) {
 	d := &doctor.Doctor{Home: home, File: file, Socket: filepath.Join(home, "sock"), ClaudePath: "claude"}
 	if text, err := os.ReadFile(addressFile(home)); err == nil {
 		d.Running = strings.TrimSpace(string(text))
+		if strings.HasPrefix(d.Running, "https:") {
+			d.Web = ownTransport(home)
+		}
 	}
 	c, err := config.Load(file)
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/iris-mcp/iris-mcp/internal/audit"
 	"github.com/iris-mcp/iris-mcp/internal/auth"
 	"github.com/iris-mcp/iris-mcp/internal/bus"
+	"github.com/iris-mcp/iris-mcp/internal/cert"
 	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/iris-mcp/iris-mcp/internal/limit"
 	"github.com/iris-mcp/iris-mcp/internal/owner"
@@ -67,7 +68,13 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		return err
 	}
 	var ln net.Listener
+	var crt *cert.Cert
 	if cfg.API.Enabled {
+		if t := cfg.API.TLS; t.Cert != "" {
+			if crt, err = cert.Open(t.Cert, t.Key, pinsFile(s.home), log); err != nil {
+				return err
+			}
+		}
 		if ln, err = s.listen(ctx, cfg, db); err != nil {
 			return err
 		}
@@ -104,7 +111,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	if err := d.Recover(ctx); err != nil {
 		return err
 	}
-	return s.serve(ctx, parts{own, live, db, keys, ln, processes, jobs, d, cfg.Settings.ShutdownGrace, log})
+	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, d, cfg.Settings.ShutdownGrace, log})
 }
 
 // parts are what serve serves.
@@ -114,6 +121,7 @@ type parts struct {
 	db        *store.DB
 	keys      *auth.Auth
 	ln        net.Listener // nil without HTTP
+	cert      *cert.Cert   // nil without TLS
 	processes *pool.Pool
 	jobs      *queue.Queue
 	d         *dispatch.Dispatcher
@@ -160,8 +168,13 @@ func (s server) serve(ctx context.Context, p parts) error {
 		})
 	}
 	if p.ln != nil {
-		address = baseURL(p.ln.Addr())
+		address = baseURL(p.ln.Addr(), p.cert != nil)
+		var certificate httpapi.Certificate
+		if p.cert != nil {
+			certificate = p.cert.Get
+		}
 		http := httpapi.New(httpapi.Config{
+			Certificate:   certificate,
 			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
 			Origins:       func() []string { return p.live.Get().API.CORS.Origins },
 			ShutdownGrace: 2 * time.Second, // the jobs' grace is over by then
@@ -214,23 +227,27 @@ func (s server) listen(ctx context.Context, cfg *config.Config, db *store.DB) (n
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP: %w; check api.host and api.port in %s", err, s.configFile)
 	}
-	if err := os.WriteFile(addressFile(s.home), []byte(baseURL(ln.Addr())+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(addressFile(s.home), []byte(baseURL(ln.Addr(), cfg.API.TLS.Cert != "")+"\n"), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("write down the address: %w", err), ln.Close())
 	}
 	return ln, nil
 }
 
 // baseURL is where a client on this machine reaches the address.
-func baseURL(addr net.Addr) string {
+func baseURL(addr net.Addr, secure bool) string {
+	scheme := "http://"
+	if secure {
+		scheme = "https://"
+	}
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
-		return "http://" + addr.String()
+		return scheme + addr.String()
 	}
 	host := tcp.IP.String()
 	if tcp.IP.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return "http://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
+	return scheme + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
 }
 
 // turnGrace is the part of the grace in which turns may end by themselves. The rest is for

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,14 +17,16 @@ import (
 	sdk "github.com/iris-mcp/go-client"
 	"github.com/spf13/cobra"
 
+	"github.com/iris-mcp/iris-mcp/internal/cert"
 	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/iris-mcp/iris-mcp/internal/owner"
 )
 
 // The files of the data folder that the commands share with serve.
 func storeFile(home string) string    { return filepath.Join(home, "iris.db") }
-func addressFile(home string) string  { return filepath.Join(home, "address") }   // the base URL of the running server
-func localKeyFile(home string) string { return filepath.Join(home, "local.key") } // of the local user
+func addressFile(home string) string  { return filepath.Join(home, "address") }    // the base URL of the running server
+func pinsFile(home string) string     { return filepath.Join(home, "tls.sha256") } // the fingerprints of its certificate
+func localKeyFile(home string) string { return filepath.Join(home, "local.key") }  // of the local user
 
 // clientFlags adds the flags by which a command finds the server.
 func clientFlags(cmd *cobra.Command) *cobra.Command {
@@ -59,7 +62,18 @@ func connect(cmd *cobra.Command) (*sdk.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sdk.NewClient(sdk.WithBaseURL(address), sdk.WithAPIKey(key), sdk.WithRetry(3, 5*time.Second)), nil
+	options := []sdk.ClientOption{sdk.WithBaseURL(address), sdk.WithAPIKey(key), sdk.WithRetry(3, 5*time.Second)}
+	if base.Scheme == "https" && isOwn(base, own) {
+		options = append(options, sdk.WithHTTPClient(&http.Client{Transport: ownTransport(home)}))
+	}
+	return sdk.NewClient(options...), nil
+}
+
+// ownTransport speaks TLS with this data folder's own server, whoever signed its certificate.
+func ownTransport(home string) http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone() // net/http says that it is one
+	t.TLSClientConfig = cert.Pinned(pinsFile(home))
+	return t
 }
 
 // homeDir is the data folder: --home, else $IRIS_HOME, else ~/.iris. It may not exist yet. The
@@ -111,13 +125,17 @@ func configuredAddress(cmd *cobra.Command) (string, error) {
 	if net.ParseIP(host).IsUnspecified() { // every address of this machine
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(c.API.Port)), nil
+	scheme := "http://"
+	if c.API.TLS.Cert != "" {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(c.API.Port)), nil
 }
 
 // isOwn reports whether the address is that of this data folder's server.
 func isOwn(base *url.URL, own string) bool {
 	u, err := url.Parse(own)
-	if err != nil || own == "" || base.Port() != u.Port() {
+	if err != nil || own == "" || base.Scheme != u.Scheme || base.Port() != u.Port() {
 		return false
 	}
 	return base.Hostname() == u.Hostname() || isLoopback(base.Hostname()) && isLoopback(u.Hostname())

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iris-mcp/iris-mcp/internal/cert/certtest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -28,6 +29,7 @@ import (
 //	capture NAME REGEXP         makes what the group fits in the last stdout a variable
 //	ready                       waits until the server of the data folder answers
 //	gone                        waits until it does not
+//	certificate FILE FILE       makes a certificate that nobody trusts, and its key
 //	mcp FOLDER TOOL ARGUMENTS   an MCP client: starts iris-mcp in the folder and calls a tool
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -44,7 +46,7 @@ func TestStories(t *testing.T) {
 			return ln.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "mcp": callTool,
+			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "mcp": callTool,
 		},
 		UpdateScripts: *update,
 	})
@@ -100,6 +102,13 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 
 func gone(ts *testscript.TestScript, neg bool, args []string) {
 	eventually(ts, func() bool { return !answering(ts) })
+}
+
+func certificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: certificate FILE FILE")
+	}
+	ts.Check(certtest.Write(ts.MkAbs(args[0]), ts.MkAbs(args[1]), "iris", time.Now().Add(365*24*time.Hour)))
 }
 
 // answering reports whether the server of the story's data folder can take messages.

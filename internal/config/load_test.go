@@ -262,7 +262,6 @@ queue: {keep: 7d}
 webhooks: {retryDelays: [1s]}
 `)
 	said := []string{
-		"api.tls",
 		"api.auth.type",
 		"api.auth.jwt",
 		"settings.maxDepth",

@@ -12,7 +12,6 @@ var notYet = []struct {
 	{"api.auth.type", "basic", "this version takes bearer keys only"},
 	{"api.auth.type", "jwt", "this version takes bearer keys only"},
 	{"api.auth.jwt", "", "this version takes bearer keys only"},
-	{"api.tls", "", "this version does not serve TLS; put a proxy in front of it"},
 	{"settings.permissionTimeout", "", "in this version nobody can be asked, so what needs leave is denied at once"},
 	{"teams.*.permissionTimeout", "", "in this version nobody can be asked, so what needs leave is denied at once"},
 	{"settings.maxDepth", "", "in this version teams do not ask each other on their own"},

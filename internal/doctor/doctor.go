@@ -45,6 +45,8 @@ type Doctor struct {
 	Socket     string // where the owner of the data folder would listen first
 	Running    string // the base URL that a server has left in the data folder, or empty
 
+	// Web carries the question to a server whether it is there; nil is http.DefaultTransport.
+	Web http.RoundTripper
 	// Run runs a command to its end.
 	Run func(*exec.Cmd) error
 	// Getenv is os.Getenv, if nil.
@@ -63,7 +65,7 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 		d.claude(ctx),
 		d.payers(),
 		d.teams(),
-		d.server(ctx, &http.Client{Timeout: 2 * time.Second}),
+		d.server(ctx, &http.Client{Timeout: 2 * time.Second, Transport: d.Web}),
 	)
 }
 
