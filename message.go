@@ -214,12 +214,14 @@ type Filter struct {
 	Teams  []string // a bound key's teams; empty: all
 	Since  time.Time
 	Until  time.Time
-	Limit  int // 1…200
-	Page   int // from 1
+	Limit  int    // 1…200
+	Page   int    // from 1; of no account beside a cursor
+	After  Cursor // only what comes after it; zero: from the newest
 }
 
 // Page is one page of the history.
 type Page struct {
 	Messages []Message
-	Total    int // exact
+	Total    int    // of all pages, exact
+	Next     Cursor // where the next page begins; zero when this is the last
 }

@@ -247,8 +247,20 @@ func (f *fake) Messages(_ context.Context, q iris.Filter) (iris.Page, error) {
 		page.Messages = append(page.Messages, *m)
 	}
 	first := min((q.Page-1)*q.Limit, len(page.Messages))
-	page.Messages = page.Messages[first:min(first+q.Limit, len(page.Messages))]
+	if !q.After.IsZero() { // the fake's messages have the numbers 1, 2, 3…
+		first = slices.IndexFunc(page.Messages, func(m iris.Message) bool { return number(m) < q.After.N })
+	}
+	last := min(first+q.Limit, len(page.Messages))
+	if last < len(page.Messages) {
+		page.Next = iris.Cursor{CreatedAt: epoch, N: number(page.Messages[last-1]), Page: q.Page}
+	}
+	page.Messages = page.Messages[first:last]
 	return page, nil
+}
+
+func number(m iris.Message) (n int64) {
+	fmt.Sscanf(m.ID, "msg_%d", &n)
+	return n
 }
 
 func (f *fake) LastSeq(_ context.Context, id string) (int64, error) {

@@ -13,7 +13,8 @@ type historyIn struct {
 	To     string      `query:"to" doc:"The same as team" example:"backend"`
 	Status iris.Status `query:"status" enum:"queued,processing,completed,failed,cancelled" doc:"Only those of this status" example:"completed"`
 	Limit  int         `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Messages on a page"`
-	Page   int         `query:"page" minimum:"1" maximum:"1000000" default:"1" doc:"Number of the page, from 1"`
+	Page   int         `query:"page" minimum:"1" maximum:"1000000" doc:"Number of the page, from 1, which is the default; not beside a cursor" example:"1"`
+	Cursor string      `query:"cursor" doc:"The nextCursor of an earlier answer: what comes after it, however many messages have come since" example:"gNCPpZhj8B4C"`
 	Since  int64       `query:"since" minimum:"0" maximum:"253402300799999" doc:"Accepted at this time or later, Unix milliseconds" example:"1704067200000"`
 	Until  int64       `query:"until" minimum:"1" maximum:"253402300799999" doc:"Accepted at this time or earlier, Unix milliseconds" example:"1735689600000"`
 }
@@ -43,16 +44,29 @@ type historyItem struct {
 }
 
 type pagination struct {
-	Page    int  `json:"page" doc:"From 1" example:"1"`
-	Limit   int  `json:"limit" doc:"Messages on a page" example:"50"`
-	Total   int  `json:"total" doc:"Of all pages, exact" example:"247"`
-	HasNext bool `json:"hasNext" doc:"There is a page after this one" example:"true"`
+	Page       int     `json:"page" doc:"From 1" example:"1"`
+	Limit      int     `json:"limit" doc:"Messages on a page" example:"50"`
+	Total      int     `json:"total" doc:"Of all pages, exact" example:"247"`
+	HasNext    bool    `json:"hasNext" doc:"There is a page after this one" example:"true"`
+	NextCursor *string `json:"nextCursor" doc:"The cursor of the next page; null on the last" example:"gNCPpZhj8B4C"`
 }
 
 func (s *Server) history(ctx context.Context, req *request, in *historyIn) (*historyOut, error) {
 	out := &historyOut{}
 	out.Body.Messages = []historyItem{}
-	out.Body.Pagination = pagination{Page: in.Page, Limit: in.Limit}
+	p := &out.Body.Pagination
+	p.Page, p.Limit = max(in.Page, 1), in.Limit
+	var after iris.Cursor
+	if in.Cursor != "" {
+		var ok bool
+		if after, ok = iris.ParseCursor(in.Cursor); !ok {
+			return nil, req.refuse(problem{"cursor", "is not a nextCursor of this API; leave it out to begin with the newest message"})
+		}
+		if in.Page != 0 {
+			return nil, req.refuse(problem{"page", "says where a page begins, and so does cursor: send one of them"})
+		}
+		p.Page = after.Page + 1
+	}
 	for _, team := range []string{in.Team, in.To} {
 		if team != "" && !req.caller.Reaches(team) {
 			return nil, req.forbid(req.route.scopes, "this key is bound to other teams than the one asked for")
@@ -63,7 +77,7 @@ func (s *Server) history(ctx context.Context, req *request, in *historyIn) (*his
 	}
 	f := iris.Filter{
 		Team: in.Team, From: in.From, Status: in.Status, Teams: req.caller.Teams,
-		Since: fromMilli(in.Since), Until: fromMilli(in.Until), Limit: in.Limit, Page: in.Page,
+		Since: fromMilli(in.Since), Until: fromMilli(in.Until), Limit: in.Limit, Page: p.Page, After: after,
 	}
 	if in.To != "" {
 		f.Team = in.To
@@ -72,8 +86,10 @@ func (s *Server) history(ctx context.Context, req *request, in *historyIn) (*his
 	if err != nil {
 		return nil, err
 	}
-	out.Body.Pagination.Total = page.Total
-	out.Body.Pagination.HasNext = in.Page*in.Limit < page.Total
+	p.Total = page.Total
+	if !page.Next.IsZero() {
+		p.HasNext, p.NextCursor = true, new(page.Next.String())
+	}
 	for _, m := range page.Messages {
 		out.Body.Messages = append(out.Body.Messages, itemOf(m))
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	iris "github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/httpapi"
 )
 
@@ -128,7 +129,8 @@ func TestMalformedRequests(t *testing.T) {
 		{"since before the epoch", call{path: "/api/v1/messages/history?since=-1"}, 400, "INVALID_REQUEST", "since must be at least 0"},
 		{"until beyond an int64", call{path: "/api/v1/messages/history?until=99999999999999999999"}, 400, "INVALID_REQUEST", "until must be a whole number"},
 		{"a search, which is not there yet", call{path: "/api/v1/messages/history?q=x"}, 400, "INVALID_REQUEST", "q is not a known query parameter"},
-		{"a cursor, which is not there yet", call{path: "/api/v1/messages/history?cursor=x"}, 400, "INVALID_REQUEST", "cursor is not a known query parameter"},
+		{"a cursor that is none", call{path: "/api/v1/messages/history?cursor=x"}, 400, "INVALID_REQUEST", "cursor is not a nextCursor"},
+		{"a cursor beside a page", call{path: "/api/v1/messages/history?cursor=" + iris.Cursor{CreatedAt: epoch, N: 1, Page: 1}.String() + "&page=1"}, 400, "INVALID_REQUEST", "send one of them"},
 		{"a wait above a minute", call{path: "/api/v1/messages/msg_1?wait=60001"}, 400, "INVALID_REQUEST", "wait must be at most 60000"},
 		{"a negative wait", call{path: "/api/v1/messages/msg_1?wait=-1"}, 400, "INVALID_REQUEST", "wait must be at least 0"},
 		{"an empty path of a team", call{path: "/api/v1/teams//ask", body: `{"question":"a"}`}, 404, "TEAM_NOT_FOUND", ""},

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/iris-mcp/iris-mcp"
@@ -194,98 +193,6 @@ func (db *DB) Message(ctx context.Context, id string) (iris.Message, error) {
 		err = iris.Errorf(iris.CodeMessageNotFound, "there is no message %q: use the messageId or jobId of an answer of this Iris", id)
 	}
 	return m, wrap(err, "read message %s", id)
-}
-
-// Messages gives a page of the messages that f selects, the newest first by CreatedAt, and
-// how many there are on all pages.
-func (db *DB) Messages(ctx context.Context, f iris.Filter) (page iris.Page, err error) {
-	where, args := conditions(f)
-	// Both numbers come from one state of the store.
-	tx, err := db.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return page, wrap(err, "read messages")
-	}
-	defer tx.Rollback()
-	err = tx.QueryRowContext(ctx, `SELECT count(*) FROM message`+where, args...).Scan(&page.Total)
-	if err != nil {
-		return page, wrap(err, "count messages")
-	}
-	// The inner query passes over the earlier pages within an index.
-	at := len(args)
-	rows, err := tx.QueryContext(ctx, fmt.Sprintf(`SELECT `+messageColumns+` FROM message WHERE n IN (
-			SELECT n FROM message%s ORDER BY created_at DESC, n DESC LIMIT $%d OFFSET $%d)
-		ORDER BY created_at DESC, n DESC`, where, at+1, at+2), append(args, f.Limit, (max(f.Page, 1)-1)*f.Limit)...)
-	if err == nil {
-		page.Messages, err = collect(rows, scanMessage)
-	}
-	return page, wrap(err, "read messages")
-}
-
-// conditions is the filter as a WHERE clause and its arguments.
-func conditions(f iris.Filter) (where string, args []any) {
-	var all []string
-	add := func(condition string, arg any) {
-		args = append(args, arg)
-		all = append(all, fmt.Sprintf(condition, len(args)))
-	}
-	if f.Team != "" {
-		add("team = $%d", f.Team)
-	}
-	switch {
-	case f.From != "" && f.Status != "": // || keeps SQLite to an index by status, which has the origin too
-		add("origin || '' = $%d", originOf(f.From))
-	case f.From != "":
-		add("origin = $%d", originOf(f.From))
-	}
-	switch {
-	case f.Status.Final(): // each half has an index of its own, which these words lead to
-		add("status IN ('completed', 'failed', 'cancelled') AND status = $%d", f.Status)
-	case f.Status != "":
-		add("status IN ('queued', 'processing') AND status = $%d", f.Status)
-	}
-	if len(f.Teams) > 0 {
-		places := make([]string, len(f.Teams))
-		for i, team := range f.Teams {
-			args = append(args, team)
-			places[i] = fmt.Sprintf("$%d", len(args))
-		}
-		all = append(all, "team IN ("+strings.Join(places, ", ")+")")
-	}
-	if !f.Since.IsZero() {
-		add("created_at >= $%d", millis(f.Since))
-	}
-	if !f.Until.IsZero() {
-		add("created_at <= $%d", millis(f.Until))
-	}
-	if len(all) == 0 {
-		return "", nil
-	}
-	return " WHERE " + strings.Join(all, " AND "), args
-}
-
-// origin is the column that a history's "from" selects by. It is not Caller.From, because a
-// team may be called "api" or "local".
-func origin(c iris.Caller) string {
-	switch c.Kind {
-	case iris.CallerTeam:
-		return "team/" + c.Name
-	case iris.CallerKey:
-		return "key"
-	default:
-		return "local"
-	}
-}
-
-// originOf is the origin that Filter.From means.
-func originOf(from string) string {
-	switch from {
-	case "api":
-		return "key"
-	case "local":
-		return "local"
-	default:
-		return "team/" + from
-	}
 }
 
 // Durations tells how long the last n completed turns of a team took, the newest message's

@@ -78,8 +78,9 @@ type HistoryFilter struct {
 	Status Status
 	Since  time.Time // by the message's creation
 	Until  time.Time
-	Limit  int // 1 to 200; zero is 50
-	Page   int // from 1; zero is 1
+	Limit  int    // 1 to 200; zero is 50
+	Page   int    // from 1; zero is 1
+	Cursor string // instead of a page: what comes after the History whose NextCursor it is
 }
 
 // History is a page of messages, newest first.
@@ -94,6 +95,9 @@ type Pagination struct {
 	Limit   int  `json:"limit"`
 	Total   int  `json:"total"`
 	HasNext bool `json:"hasNext"`
+	// NextCursor is the Cursor of the next page, empty on the last. Unlike a page's number it
+	// means the same however many messages come meanwhile.
+	NextCursor string `json:"nextCursor"`
 }
 
 // History is the messages that the filter selects.
@@ -110,6 +114,7 @@ func (m *Messages) History(ctx context.Context, f HistoryFilter) (*History, erro
 	set("status", string(f.Status))
 	set("limit", strconv.Itoa(f.Limit))
 	set("page", strconv.Itoa(f.Page))
+	set("cursor", f.Cursor)
 	if !f.Since.IsZero() {
 		q.Set("since", strconv.FormatInt(f.Since.UnixMilli(), 10))
 	}
