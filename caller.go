@@ -39,8 +39,17 @@ func (c Caller) From() string {
 	}
 }
 
+// CallerID is the identity of a caller, to be a map's key.
+type CallerID struct {
+	Kind CallerKind
+	Name string
+}
+
+// ID is who the caller is, whatever it may do.
+func (c Caller) ID() CallerID { return CallerID{c.Kind, c.Name} }
+
 // Is reports whether both are the same caller, whatever they may do.
-func (c Caller) Is(o Caller) bool { return c.Kind == o.Kind && c.Name == o.Name }
+func (c Caller) Is(o Caller) bool { return c.ID() == o.ID() }
 
 // May reports whether the caller has the scope.
 func (c Caller) May(s Scope) bool {

@@ -52,18 +52,3 @@ type Tool struct {
 	Input   json.RawMessage `json:"input,omitempty"`
 	IsError bool            `json:"isError,omitempty"` // tool_result
 }
-
-// Permission is a tool call for which the agent asks leave.
-type Permission struct {
-	ID       string          `json:"id"`
-	Tool     string          `json:"tool"`
-	Input    json.RawMessage `json:"input,omitempty"`
-	Decision string          `json:"decision,omitempty"` // "allow" or "deny", once decided
-	Reason   string          `json:"reason,omitempty"`   // why, in words for a person
-}
-
-// Decision answers a Permission.
-type Decision struct {
-	Allow   bool
-	Message string // to the model, when denied
-}

@@ -14,6 +14,8 @@ const (
 	MessagePrefix = "msg_"
 	JobPrefix     = "job_"
 	SessionPrefix = "ses_"
+
+	PermissionPrefix = "per_"
 )
 
 // ulids makes ULIDs that grow even within a millisecond.

@@ -76,6 +76,7 @@ type Ask struct {
 	Task        bool   // execute, tell_team: nobody waits, it may run again
 	Priority    Priority
 	Timeout     time.Duration // the most a turn may take; zero: the team's
+	Until       time.Time     // when whoever waits for the answer leaves; zero: nobody says
 	MaxAttempts int           // of a task; zero: the queue's
 	NoDedupe    bool          // a task: run it even if the same one waits or runs
 }

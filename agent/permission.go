@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 
 	iris "github.com/iris-mcp/iris-mcp"
 )
@@ -11,9 +10,10 @@ import (
 // decision is a permission that the CLI waits for.
 type decision struct {
 	iris.Permission
-	turn   *turn
-	cancel context.CancelFunc
-	answer iris.Decision
+	request string // the CLI's id for it
+	turn    *turn
+	cancel  context.CancelFunc
+	answer  iris.Decision
 }
 
 // asksUs answers what the CLI asks of us, now or later.
@@ -46,8 +46,8 @@ func (a *Agent) respond(id string, response map[string]any) {
 // askPermission puts the permission to whoever asked for the turn. In a turn that nobody
 // asked for nobody decides, but a team may have allowed everything in advance.
 func (a *Agent) askPermission(id string, r controlRequest) {
-	p := iris.Permission{ID: id, Tool: r.ToolName, Input: r.Input}
-	d := &decision{Permission: p, turn: a.turn, cancel: func() {}}
+	p := iris.Permission{ID: iris.NewID(iris.PermissionPrefix), Tool: r.ToolName, Input: r.Input}
+	d := &decision{Permission: p, request: id, turn: a.turn, cancel: func() {}}
 	if a.round.emit == nil || a.turn.Decide == nil {
 		d.turn = nil
 		d.answer = iris.Decision{
@@ -81,37 +81,45 @@ func (a *Agent) asksNoMore(id string) {
 // answerPermission answers the CLI, unless it has stopped to wait. 2.1.197 wants the whole
 // input back with an allowance (permission_malformed_reply).
 func (a *Agent) answerPermission(d *decision) {
-	if a.open[d.ID] != d {
+	if a.open[d.request] != d {
 		return
 	}
-	delete(a.open, d.ID)
+	delete(a.open, d.request)
 	d.cancel()
 	p := d.Permission
-	if d.answer.Allow && p.Tool != "AskUserQuestion" {
-		p.Decision = "allow"
-		a.respond(d.ID, map[string]any{"behavior": "allow", "updatedInput": p.Input})
-	} else {
+	p.Decision = d.answer.Word()
+	switch {
+	case d.answer.Allow && p.Tool != iris.ToolAskUser:
+		a.respond(d.request, map[string]any{"behavior": "allow", "updatedInput": p.Input})
+	case d.answer.Allow && len(d.answer.Answers) > 0:
+		a.respond(d.request, map[string]any{"behavior": "allow", "updatedInput": answered(p.Input, d.answer.Answers)})
+	default:
 		p.Decision, p.Reason = "deny", denial(p.Tool, d.answer)
-		a.respond(d.ID, map[string]any{"behavior": "deny", "message": p.Reason})
+		a.respond(d.request, map[string]any{"behavior": "deny", "message": p.Reason})
 	}
 	if d.turn != nil {
 		d.turn.emit(iris.Event{Kind: iris.EventPermission, Permission: &p})
 	}
 }
 
+// answered is the input of the agent's question with the answers, which is how the CLI gets
+// them (ask_user_question).
+func answered(input json.RawMessage, answers map[string]string) map[string]any {
+	with := map[string]any{}
+	json.Unmarshal(input, &with)
+	with["answers"] = answers
+	return with
+}
+
 // denial is what the model is told. A question to a person is not a matter of leave: to allow
 // it without an answer would leave the model with none.
 func denial(tool string, d iris.Decision) string {
-	if tool != "AskUserQuestion" {
-		if d.Message == "" {
-			return "Permission denied."
-		}
+	switch {
+	case d.Message != "" && !d.Allow:
 		return d.Message
+	case tool == iris.ToolAskUser:
+		return "Nobody can answer questions in this conversation. Choose what seems best, go on, and say in your answer what you assumed."
+	default:
+		return "Permission denied."
 	}
-	why := ""
-	if d.Message != "" && !d.Allow {
-		why = fmt.Sprintf(" (%s)", d.Message)
-	}
-	return "Nobody can answer questions in this conversation" + why +
-		". Choose what seems best, go on, and say in your answer what you assumed."
 }

@@ -80,6 +80,7 @@ type Dispatcher struct {
 	pool   Pool
 	queue  Queue
 	log    *slog.Logger
+	desk   *desk
 	closed atomic.Bool
 	pace   pace
 
@@ -94,7 +95,7 @@ var errCancelled = iris.Errorf(iris.CodeCancelled, "the message was cancelled")
 // New fits a dispatcher together.
 func New(cfg Config, teams Teams, store Store, bus Bus, pool Pool, queue Queue, log *slog.Logger) *Dispatcher {
 	return &Dispatcher{
-		cfg: cfg, teams: teams, store: store, bus: bus, pool: pool, queue: queue, log: log,
+		cfg: cfg, teams: teams, store: store, bus: bus, pool: pool, queue: queue, log: log, desk: newDesk(),
 		running: map[string]context.CancelCauseFunc{},
 		cancels: map[string]bool{},
 	}
@@ -197,6 +198,7 @@ func (d *Dispatcher) forget(messageID string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.cancels, messageID)
+	d.desk.setLeave(messageID, time.Time{})
 }
 
 // Recover settles what an earlier owner was running when it ended: a task runs again while

@@ -83,7 +83,7 @@ func (teams) Team(name string) (iris.Team, error) {
 
 func (teams) Teams() (list []iris.Team) {
 	for _, p := range []iris.PermissionPolicy{iris.PermissionsAsk, iris.PermissionsDeny, iris.PermissionsAllow, iris.PermissionsForward} {
-		list = append(list, iris.Team{Name: string(p), Permissions: p, MaxProcesses: 4, ParallelTasks: 1, TurnTimeout: time.Hour})
+		list = append(list, iris.Team{Name: string(p), Permissions: p, MaxProcesses: 4, ParallelTasks: 1, TurnTimeout: time.Hour, PermissionTimeout: time.Minute})
 	}
 	return list
 }

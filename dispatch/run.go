@@ -86,6 +86,7 @@ func (d *Dispatcher) turn(ctx context.Context, m iris.Message, j iris.Job) (iris
 		limit = min(limit, m.Timeout)
 	}
 	late := iris.Errorf(iris.CodeTimeout, "the turn took longer than %s and was interrupted; raise the timeout or ask for less at once", limit)
+	ends := time.Now().Add(limit)
 	defer time.AfterFunc(limit, func() { cancel(late) }).Stop()
 
 	d.begin(m.ID, cancel)
@@ -100,7 +101,7 @@ func (d *Dispatcher) turn(ctx context.Context, m iris.Message, j iris.Job) (iris
 			e.MessageID = m.ID
 			d.bus.Publish(e)
 		},
-		Decide: func(ctx context.Context, p iris.Permission) iris.Decision { return d.decide(team, m, p) },
+		Decide: func(ctx context.Context, p iris.Permission) iris.Decision { return d.decide(ctx, team, m, p, ends) },
 	})
 }
 

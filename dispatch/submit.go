@@ -68,6 +68,9 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 		}
 		return iris.Message{}, err
 	}
+	if created && !a.Until.IsZero() {
+		d.desk.setLeave(m.ID, a.Until)
+	}
 	d.queue.Wake()
 	d.log.Info("message accepted", "message", m.ID, "team", m.Team, "from", m.Caller.From(), "session", m.SessionID, "new", created)
 	return m, nil

@@ -46,7 +46,7 @@ func (s *Server) ask(ctx context.Context, req *request, in *askIn) (*askOut, err
 	priority, _ := iris.ParsePriority(b.Priority)
 	m, err := s.submit(ctx, iris.Ask{
 		Caller: req.caller, Team: in.Team, Text: b.Question, Context: contextOf(b.Context),
-		SessionID: b.SessionID, Priority: priority,
+		SessionID: b.SessionID, Priority: priority, Until: req.arrived.Add(milliseconds(b.Timeout)),
 	})
 	if err != nil {
 		return nil, err

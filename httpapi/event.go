@@ -35,11 +35,12 @@ type toolResultData struct {
 }
 
 type permissionData struct {
-	ID       string          `json:"id" doc:"Of the permission" example:"8c4f1c1e-0c5b-4e43-9d2a-6a2f3f3f6d10"`
-	Tool     string          `json:"tool" doc:"The tool that the agent asks leave for" example:"Bash"`
-	Input    json.RawMessage `json:"input" doc:"What it wants to call the tool with, an object" example:"{\"command\":\"npm install\"}"`
-	Decision string          `json:"decision,omitempty" enum:"allow,deny" doc:"Once it is decided"`
-	Reason   string          `json:"reason,omitempty" doc:"Why, in words for a person" example:"nobody is there who could decide"`
+	ID        string          `json:"id" doc:"Of the permission" example:"per_01KAH3M4R0E7C8B9A2D3F4G5H6"`
+	Tool      string          `json:"tool" doc:"The tool that the agent asks leave for" example:"Bash"`
+	Input     json.RawMessage `json:"input" doc:"What it wants to call the tool with, an object" example:"{\"command\":\"npm install\"}"`
+	Decision  string          `json:"decision,omitempty" enum:"allow,deny" doc:"Once it is decided"`
+	Reason    string          `json:"reason,omitempty" doc:"Why, in words for a person" example:"nobody is there who could decide"`
+	ExpiresAt *int64          `json:"expiresAt,omitempty" doc:"Denied then unless it is decided before, Unix milliseconds" example:"1704067260000"`
 }
 
 type restartData struct{}
@@ -102,7 +103,11 @@ func (req *request) eventData(ev iris.Event) any {
 		return toolResultData{t.Name, t.File, t.IsError, t.ID}
 	case iris.EventPermission:
 		p := *ev.Permission
-		return permissionData{p.ID, p.Tool, object(p.Input), p.Decision, p.Reason}
+		expires := unixMilli(p.ExpiresAt)
+		if p.Decision != "" {
+			expires = nil
+		}
+		return permissionData{p.ID, p.Tool, object(p.Input), p.Decision, p.Reason, expires}
 	case iris.EventProgress:
 		return progressOf(*ev.Progress)
 	case iris.EventComplete:

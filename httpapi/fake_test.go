@@ -16,12 +16,13 @@ var epoch = time.UnixMilli(1704067200000).UTC()
 
 // fake is a dispatcher and a store in memory. A message plays the script of its text.
 type fake struct {
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced at each change
-	messages []*iris.Message
-	events   map[string][]iris.Event
-	asks     []iris.Ask
-	running  sync.WaitGroup
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced at each change
+	messages  []*iris.Message
+	events    map[string][]iris.Event
+	asks      []iris.Ask
+	attending int
+	running   sync.WaitGroup
 
 	scripts  map[string]func(f *fake, id string)
 	statuses map[string]iris.TeamStatus
@@ -316,4 +317,31 @@ func (k *keys) revoke(credential string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.all, credential)
+}
+
+// Of the fake's permissions one waits for the boss, and one is forwarded to whoever asked.
+func waiting() iris.Permission {
+	return iris.Permission{
+		ID: "per_1", MessageID: "msg_00000000000000000000000001", Team: "backend", Caller: iris.Caller{Kind: iris.CallerKey, Name: "ci"},
+		Tool: "Bash", Input: []byte(`{"command":"npm test"}`), AskedAt: epoch, ExpiresAt: epoch.Add(time.Minute),
+	}
+}
+
+func (f *fake) Attend(string, iris.Caller) func() {
+	f.change(func() { f.attending++ })
+	return func() { f.change(func() { f.attending-- }) }
+}
+
+func (f *fake) Permissions(iris.Caller) []iris.Permission { return []iris.Permission{waiting()} }
+
+func (f *fake) Decide(c iris.Caller, id string, d iris.Decision) (iris.Permission, error) {
+	p := waiting()
+	if id != p.ID {
+		return p, iris.Errorf(iris.CodeNotFound, "no permission of this id waits")
+	}
+	if !c.May(iris.ScopeProcessesManage) {
+		return p, iris.Errorf(iris.CodeForbidden, "this permission is not this key's to decide")
+	}
+	p.Decision, p.Reason = d.Word(), d.Message
+	return p, p.CheckAnswers(d)
 }

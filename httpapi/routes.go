@@ -182,6 +182,21 @@ func routes() []*route {
 			register: does((*Server).home),
 		},
 		{
+			op:       get(base+"/permissions", "permissions", "Permissions", "What agents wait to get leave for"),
+			about:    "The permissions that this key may decide, the oldest first. Who asks for the list counts as there to decide for permissionTimeout: until then permissions stay open instead of being denied at once.",
+			gives:    "What waits for a decision",
+			scopes:   []iris.Scope{iris.ScopeProcessesManage},
+			register: does((*Server).permissions),
+		},
+		{
+			op:       post(base+"/permissions/{permissionId}", "decide", "Permissions", "Give an agent leave, or not", http.StatusOK),
+			about:    "The first decision counts; a permission that no longer waits is 404. The tool AskUserQuestion asks a person something: allow it with an answer to each question, or deny it. Where the team has permissions: forward, whoever sent the message may decide without the scope.",
+			gives:    "The permission with its decision",
+			scopes:   []iris.Scope{iris.ScopeProcessesManage},
+			own:      true, // where a team forwards, whoever asked may decide
+			register: does((*Server).decide),
+		},
+		{
 			op:    get("/openapi.json", "openapi", "Server", "This API as an OpenAPI document"),
 			gives: "The document, OpenAPI 3.1",
 			open:  true,

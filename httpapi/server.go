@@ -45,6 +45,13 @@ type Dispatcher interface {
 	// Estimate is the message's place among its team's waiting jobs, from 1, zero when it does
 	// not wait; and when it will be done, zero when nobody can know.
 	Estimate(ctx context.Context, m iris.Message) (position int, completion time.Time, err error)
+	// Attend says that the caller follows the message and may be asked for leave, until the
+	// function that comes back is called.
+	Attend(messageID string, c iris.Caller) (leave func())
+	// Permissions lists what waits for a decision that the caller may make, the oldest first.
+	Permissions(c iris.Caller) []iris.Permission
+	// Decide answers a permission that waits. NOT_FOUND, FORBIDDEN, INVALID_REQUEST.
+	Decide(c iris.Caller, id string, d iris.Decision) (iris.Permission, error)
 	// Teams lists the configured teams, sorted by name.
 	Teams() []iris.Team
 

@@ -26,6 +26,7 @@ const recheck = time.Second
 type streamIn struct {
 	Team        string      `path:"team" doc:"The team's name" example:"backend"`
 	LastEventID string      `header:"Last-Event-ID" doc:"The id of the last event that was seen: the stream goes on behind it, and nothing is asked"`
+	Attend      string      `header:"Iris-Attend" enum:"yes,no" doc:"no: nobody who reads this stream decides on permissions"`
 	Body        *streamBody `doc:"May be left out with Last-Event-ID"`
 }
 
@@ -40,6 +41,7 @@ type streamBody struct {
 type streamByQueryIn struct {
 	Team        string `path:"team" doc:"The team's name" example:"backend"`
 	LastEventID string `header:"Last-Event-ID" doc:"As for POST; an EventSource sends it by itself"`
+	Attend      string `header:"Iris-Attend" enum:"yes,no" doc:"As for POST"`
 	Message     string `query:"message" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to ask; needed unless there is a Last-Event-ID" example:"Explain the authentication flow step by step"`
 	Timeout     int64  `query:"timeout" minimum:"1" maximum:"86400000" doc:"As for POST"`
 	SessionID   string `query:"sessionId" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"As for POST"`
@@ -48,6 +50,7 @@ type streamByQueryIn struct {
 type followIn struct {
 	ID          string `path:"messageId" doc:"The id of a message or of a job" example:"msg_01KAH3M4R0E7C8B9A2D3F4G5H6"`
 	LastEventID string `header:"Last-Event-ID" doc:"The id of the last event that was seen; counts before after"`
+	Attend      string `header:"Iris-Attend" enum:"yes,no" doc:"no: nobody who reads this stream decides on permissions"`
 	After       int64  `query:"after" minimum:"0" doc:"The number of the last event that was seen"`
 }
 
@@ -75,13 +78,14 @@ func (s *Server) stream(ctx context.Context, req *request, in *streamIn) (*strea
 		ask.Timeout = milliseconds(b.Timeout)
 		return s.begin(ctx, req, ask)
 	}
-	m, err := s.submit(ctx, ask)
-	if err != nil {
-		return nil, err
-	}
 	patience := 30 * time.Second
 	if b.Timeout > 0 {
 		patience = milliseconds(b.Timeout)
+	}
+	ask.Until = req.arrived.Add(patience)
+	m, err := s.submit(ctx, ask)
+	if err != nil {
+		return nil, err
 	}
 	if m, err = s.await(ctx, req, m, patience, false); err != nil {
 		return nil, err
@@ -179,6 +183,7 @@ func (s *Server) follow(req *request, messageID string, after int64) *streamOut 
 		header.Set("Content-Type", "text/event-stream")
 		header.Set("X-Accel-Buffering", "no") // nginx would gather the events
 		g.Status(http.StatusOK)
+		defer s.attend(req, g.Request.Header, messageID)()
 		if err := f.run(g.Request.Context(), messageID, after); err != nil {
 			req.code, req.err = iris.CodeInternal, err
 		}

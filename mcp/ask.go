@@ -246,6 +246,9 @@ func (s *Server) submit(ctx context.Context, a iris.Ask) (iris.Message, error) {
 		return iris.Message{}, iris.Errorf(iris.CodeInvalidRequest,
 			"you are team %q: you work in its folder yourself, so look there instead of asking; a second agent would only be in your way", a.Team)
 	}
+	if leaves, ok := ctx.Deadline(); ok && !a.Task {
+		a.Until = leaves
+	}
 	return s.d.Submit(context.WithoutCancel(ctx), a)
 }
 

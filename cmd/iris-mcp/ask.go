@@ -36,6 +36,9 @@ What is piped in is the question, or is put below the one on the command line:
 Questions continue your standing conversation with the team, unless --new or --session names
 another. Without --timeout the wait is as long as the team may take.
 
+At a terminal you are asked for what the team needs leave for; elsewhere that is denied unless
+the team's configuration allows it.
+
 Ctrl-C cancels the message: the team stops.`,
 		Args:              teamAndText("question"),
 		ValidArgsFunction: completeTeam,
@@ -58,6 +61,10 @@ Ctrl-C cancels the message: the team stops.`,
 			ctx, cancel := patience(cmd.Context(), o.timeout)
 			defer cancel()
 			r := newReader(cmd, client, args[0], o.json)
+			if r.live && isTerminal(cmd.InOrStdin()) {
+				r.leave = newLeave(client, cmd.InOrStdin(), cmd.ErrOrStderr(), args[0])
+				options = append(options, sdk.Attended())
+			}
 			r.question = question
 			r.stopOnInterrupt = true
 			return r.follow(ctx, client.Teams.Team(args[0]).Stream(ctx, question, options...))

@@ -25,6 +25,7 @@ type reader struct {
 	live            bool // a person reads the answer while it is written
 	out, err        io.Writer
 	line            *statusLine
+	leave           *leave // asks the person for leave; nil where nobody sits
 
 	id      string // of the message, once it is known
 	session string
@@ -51,7 +52,7 @@ func (r *reader) follow(ctx context.Context, events iter.Seq2[sdk.Event, error])
 			r.endLine()
 			return r.ended(ctx, err)
 		}
-		r.show(e)
+		r.show(ctx, e)
 	}
 	r.endLine()
 	r.line.Hide()
@@ -86,7 +87,7 @@ func (r *reader) answer(m *sdk.Message) sdk.Answer {
 	}
 }
 
-func (r *reader) show(e sdk.Event) {
+func (r *reader) show(ctx context.Context, e sdk.Event) {
 	if r.id == "" {
 		r.id = e.MessageID
 	}
@@ -102,12 +103,7 @@ func (r *reader) show(e sdk.Event) {
 	case sdk.EventToolResult:
 		r.doing("thinking")
 	case sdk.EventPermission:
-		switch e.Decision {
-		case "":
-			r.doing("waits for leave to use " + e.Tool)
-		case "deny":
-			r.doing("may not use " + e.Tool)
-		}
+		r.permission(ctx, e)
 	case sdk.EventProgress:
 		r.doing(fmt.Sprintf("%d of %d steps done", e.Progress.Current, e.Progress.Total))
 	case sdk.EventRetry:
@@ -119,6 +115,25 @@ func (r *reader) show(e sdk.Event) {
 		if r.live && r.wrote {
 			fmt.Fprintln(r.err, "iris-mcp: the model's answer broke off; here it comes anew")
 		}
+	}
+}
+
+// permission asks the person, if one is there, and says what became of it.
+func (r *reader) permission(ctx context.Context, e sdk.Event) {
+	switch {
+	case e.Decision == "" && r.leave != nil:
+		r.endLine()
+		r.line.Hide()
+		r.leave.asks(ctx, e)
+		return
+	case e.Decision == "":
+		r.doing("waits for leave to use " + e.Tool)
+		return
+	case r.leave != nil:
+		r.leave.decided(e.ID)
+	}
+	if e.Decision == "deny" {
+		r.doing("may not use " + e.Tool)
 	}
 }
 

@@ -265,7 +265,6 @@ webhooks: {retryDelays: [1s]}
 		"api.auth.type",
 		"api.auth.jwt",
 		"settings.maxDepth",
-		"teams.a.permissions",
 		"queue.keep",
 		"webhooks",
 	}

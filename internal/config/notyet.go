@@ -12,10 +12,7 @@ var notYet = []struct {
 	{"api.auth.type", "basic", "this version takes bearer keys only"},
 	{"api.auth.type", "jwt", "this version takes bearer keys only"},
 	{"api.auth.jwt", "", "this version takes bearer keys only"},
-	{"settings.permissionTimeout", "", "in this version nobody can be asked, so what needs leave is denied at once"},
-	{"teams.*.permissionTimeout", "", "in this version nobody can be asked, so what needs leave is denied at once"},
 	{"settings.maxDepth", "", "in this version teams do not ask each other on their own"},
-	{"teams.*.permissions", "forward", "this version treats it as ask"},
 	{"queue.keep", "", "this version keeps everything"},
 	{"webhooks", "", "this version calls no webhooks"},
 }

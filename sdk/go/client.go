@@ -31,6 +31,8 @@ type Client struct {
 	Teams    *Teams    // the teams that can be asked
 	Messages *Messages // what was said to them, and what became of it
 
+	Permissions *Permissions // what they want leave for
+
 	baseURL string
 	apiKey  string
 	http    *http.Client
@@ -50,6 +52,7 @@ func NewClient(options ...ClientOption) *Client {
 	}
 	c.baseURL = strings.TrimSuffix(strings.TrimRight(c.baseURL, "/"), "/api/v1")
 	c.Messages = &Messages{client: c}
+	c.Permissions = &Permissions{client: c}
 	c.Teams = &Teams{client: c}
 	c.Teams.Backend = c.Teams.Team("backend")
 	c.Teams.Frontend = c.Teams.Team("frontend")

@@ -19,6 +19,8 @@ type request struct {
 	CancelOnTimeout bool     `json:"cancelOnTimeout,omitempty"`
 	Dedupe          *bool    `json:"dedupe,omitempty"`
 	MaxAttempts     int      `json:"maxAttempts,omitempty"`
+
+	attended bool // of Stream; a header
 }
 
 // valid refuses texts that JSON cannot carry: they would arrive as others.
@@ -59,6 +61,10 @@ func (o QueueOption) execute(r *request) { o(r) }
 type askOnly func(*request)
 
 func (o askOnly) ask(r *request) { o(r) }
+
+type streamOnly func(*request)
+
+func (o streamOnly) stream(r *request) { o(r) }
 
 type executeOnly func(*request)
 
@@ -110,6 +116,11 @@ func WithMaxAttempts(n int) ExecuteOption {
 func WithoutDedupe() ExecuteOption {
 	return executeOnly(func(r *request) { r.Dedupe = new(bool) })
 }
+
+// Attended says that whoever reads the stream decides on the permissions that the team asks
+// for (EventPermission without a Decision) with Permissions.Decide. Without it the server asks
+// others, or denies at once.
+func Attended() StreamOption { return streamOnly(func(r *request) { r.attended = true }) }
 
 // patience fills in the timeout of an ask from the context's deadline, a little less, so that
 // the server's TIMEOUT, which names the message, comes before the context's end.

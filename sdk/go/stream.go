@@ -117,7 +117,7 @@ func (s *stream) run(ctx context.Context, yield func(Event, error) bool) {
 			return
 		}
 		if s.id != "" {
-			next = call{method: http.MethodGet, path: "/messages/" + s.id + "/stream", lastID: s.lastID, stream: true}
+			next = call{method: http.MethodGet, path: "/messages/" + s.id + "/stream", lastID: s.lastID, stream: true, attend: s.first.attend}
 		}
 		if err := sleep(ctx, backoff(broken, 100*time.Millisecond)); err != nil {
 			yield(Event{}, fmt.Errorf("iris: %w", err))

@@ -85,7 +85,7 @@ func (t *Team) Stream(ctx context.Context, message string, options ...StreamOpti
 			yield(Event{}, err)
 			return
 		}
-		s := &stream{client: t.client, first: call{method: http.MethodPost, path: path, body: r, stream: true}}
+		s := &stream{client: t.client, first: call{method: http.MethodPost, path: path, body: r, stream: true, attend: r.attended}}
 		s.run(ctx, yield)
 	}
 }

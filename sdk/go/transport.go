@@ -28,6 +28,7 @@ type call struct {
 	body   any    // sent as JSON unless nil
 	lastID string // Last-Event-ID
 	stream bool   // the answer is an event stream
+	attend bool   // …and whoever reads it decides on permissions
 }
 
 // do sends the call, decodes the JSON answer into out, and closes it.
@@ -102,6 +103,9 @@ func (c *Client) once(ctx context.Context, r call, body []byte) (*http.Response,
 	req.Header.Set("Accept", "application/json")
 	if r.stream {
 		req.Header.Set("Accept", "text/event-stream")
+		if !r.attend {
+			req.Header.Set("Iris-Attend", "no")
+		}
 	}
 	if r.lastID != "" {
 		req.Header.Set("Last-Event-ID", r.lastID)
