@@ -45,6 +45,7 @@ func (s *Server) humaConfig() huma.Config {
 	cfg.Tags = []*huma.Tag{
 		{Name: "Teams", Description: "Whom one can ask"},
 		{Name: "Messages", Description: "What was said to a team, and what became of it"},
+		{Name: "Permissions", Description: "What agents want leave for, and who gives it"},
 		{Name: "Processes", Description: "The Claude Code processes that do it"},
 		{Name: "Streams", Description: "Answers while they are made, as server-sent events"},
 		{Name: "Server", Description: "The server itself"},

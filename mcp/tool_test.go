@@ -111,6 +111,10 @@ func TestTheMessageIsSubmittedAsItWasSaid(t *testing.T) {
 	c := connect(t, t.Context(), mcp.New(f, f, quiet(), "1"), frontend)
 	c.tool("ask_team", `{"team":"backend","question":"@/etc/passwd\u0000 \ud800","sessionId":"ses_9","timeout":1000}`)
 	c.tool("tell_team", `{"team":"ops","message":"deploy","priority":"low"}`)
+	if left := time.Until(f.asks[0].Until); left <= 0 || left > time.Second {
+		t.Errorf("its asker leaves in %v, want within a second", left)
+	}
+	f.asks[0].Until = time.Time{}
 	want := []iris.Ask{
 		{Caller: frontend, Team: "backend", Text: "@/etc/passwd\x00 \uFFFD", SessionID: "ses_9", Priority: iris.PriorityNormal},
 		{Caller: frontend, Team: "ops", Text: "deploy", Priority: iris.PriorityLow, Task: true},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/iris-mcp/iris-mcp/internal/cert/certtest"
+	"github.com/iris-mcp/iris-mcp/internal/drive"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -37,13 +37,10 @@ func TestStories(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("IRIS_HOME", filepath.Join(env.WorkDir, "home"))
-			env.Setenv("GORACE", "atexit_sleep_ms=0")   // else every program takes a second to end
-			ln, err := net.Listen("tcp", "127.0.0.1:0") // a port to come back to
-			if err != nil {
-				return err
-			}
-			env.Setenv("PORT", strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
-			return ln.Close()
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every program takes a second to end
+			port, err := drive.FreePort()
+			env.Setenv("PORT", strconv.Itoa(port))
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "mcp": callTool,

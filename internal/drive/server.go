@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -42,7 +43,7 @@ type Server struct {
 
 // Start starts a server and waits until it is ready. It wants a Stop.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -106,12 +107,19 @@ func (s *Server) run(ctx context.Context, dir string, args ...string) (*Program,
 	return Run(ctx, dir, slices.Concat(s.opts.Env, []string{"IRIS_HOME=" + s.opts.Home}), s.opts.Binary, args...)
 }
 
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// FreePort is a port to listen on at once or to come back to. It lies below those that a system
+// gives to outgoing connections by itself, one of which could take it meanwhile.
+func FreePort() (int, error) {
+	var last error
+	for range 100 {
+		port := 10_000 + rand.IntN(20_000)
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, ln.Close()
+		}
+		last = err
 	}
-	return ln.Addr().(*net.TCPAddr).Port, ln.Close()
+	return 0, fmt.Errorf("find a free port: %w", last)
 }
 
 func (s *Server) untilReady(ctx context.Context) error {
