@@ -65,10 +65,16 @@ type Pool interface {
 // Queue is told that a job waits; *queue.Queue is one.
 type Queue interface{ Wake() }
 
+// Audit is where it is written down what was decided; *audit.Log is one.
+type Audit interface {
+	Record(ctx context.Context, e iris.AuditEntry)
+}
+
 // Config is what the dispatcher is told once; the functions are asked anew each time.
 type Config struct {
 	MaxAttempts func() int           // of a task that says nothing about it
 	Backoff     func() time.Duration // before a task's second attempt; it doubles with each
+	Audit       Audit                // of permissions that no person decided; nil: nobody writes them down
 }
 
 // Dispatcher is safe for concurrent use.

@@ -15,11 +15,11 @@ func (d *Dispatcher) decide(ctx context.Context, team iris.Team, m iris.Message,
 	asks := p.Tool == iris.ToolAskUser
 	switch {
 	case team.Permissions == iris.PermissionsDeny && asks:
-		return d.decided(team, m, p, "policy", nobody(p.Tool, ""))
+		return d.decided(ctx, team, m, p, byPolicy, nobody(p.Tool, ""))
 	case team.Permissions == iris.PermissionsDeny:
-		return d.decided(team, m, p, "policy", iris.Decision{Message: "This team may not use " + p.Tool + " in this way: its configuration denies whatever needs a permission. Do without it, and say in your answer what you could not do."})
+		return d.decided(ctx, team, m, p, byPolicy, iris.Decision{Message: "This team may not use " + p.Tool + " in this way: its configuration denies whatever needs a permission. Do without it, and say in your answer what you could not do."})
 	case team.Permissions == iris.PermissionsAllow && !asks:
-		return d.decided(team, m, p, "policy", iris.Decision{Allow: true})
+		return d.decided(ctx, team, m, p, byPolicy, iris.Decision{Allow: true})
 	}
 	now := time.Now()
 	until := now.Add(team.PermissionTimeout)
@@ -28,7 +28,7 @@ func (d *Dispatcher) decide(ctx context.Context, team iris.Team, m iris.Message,
 	}
 	until = earlier(until, limit.Add(-askerMargin))
 	if !until.After(now) || !d.desk.attended(team, m) {
-		return d.decided(team, m, p, "nobody", nobody(p.Tool, "nobody is connected who could give it"))
+		return d.decided(ctx, team, m, p, byAbsent, nobody(p.Tool, "nobody is connected who could give it"))
 	}
 	p.MessageID, p.Team, p.Caller, p.AskedAt, p.ExpiresAt = m.ID, team.Name, m.Caller, now.UTC(), until.UTC()
 	o := d.desk.put(p, team, m)
@@ -49,7 +49,7 @@ func (d *Dispatcher) decide(ctx context.Context, team iris.Team, m iris.Message,
 	case decision := <-o.decided: // in the last moment
 		return decision
 	default:
-		return d.decided(team, m, p, "time", nobody(p.Tool, "nobody gave it in time"))
+		return d.decided(ctx, team, m, p, byClock, nobody(p.Tool, "nobody gave it in time"))
 	}
 }
 
@@ -61,9 +61,22 @@ func nobody(tool, why string) iris.Decision {
 	return iris.Decision{Message: "Using " + tool + " in this way needs a permission, and " + why + ". Do without it, and say in your answer what you could not do and which permission it needs."}
 }
 
-// decided notes a decision that no person made.
-func (d *Dispatcher) decided(team iris.Team, m iris.Message, p iris.Permission, by string, decision iris.Decision) iris.Decision {
+// Who decides when no person does, as the log and the audit log name it.
+const (
+	byPolicy iris.CallerKind = "policy" // the team's configuration
+	byAbsent iris.CallerKind = "nobody" // there is nobody to ask
+	byClock  iris.CallerKind = "clock"  // nobody answered in time
+)
+
+// decided writes down a decision that no person made.
+func (d *Dispatcher) decided(ctx context.Context, team iris.Team, m iris.Message, p iris.Permission, by iris.CallerKind, decision iris.Decision) iris.Decision {
 	d.log.Info("permission decided", "message", m.ID, "team", team.Name, "tool", p.Tool, "policy", team.Permissions, "by", by, "allow", decision.Allow)
+	if d.cfg.Audit != nil {
+		d.cfg.Audit.Record(context.WithoutCancel(ctx), iris.AuditEntry{
+			Action: iris.AuditPermissionDecided, Subject: p.ID, By: iris.Caller{Kind: by},
+			Details: map[string]any{"message": m.ID, "team": team.Name, "tool": p.Tool, "decision": decision.Word()},
+		})
+	}
 	return decision
 }
 

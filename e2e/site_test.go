@@ -145,7 +145,7 @@ func (s *site) start() {
 		s.t.Fatalf("it is not ready: %v\n%s", <-s.ended, s.log)
 	}
 	if s.key == "" {
-		out, err := s.command("api-key", "create", "--name", "ci-cd-pipeline", "--scope", "teams:read,teams:write,messages:read,processes:read").Output()
+		out, err := s.command("api-key", "create", "--name", "ci-cd-pipeline", "--scope", "teams:read,teams:write,messages:read,processes:read", "--tier", "enterprise").Output()
 		key, ok := strings.CutPrefix(strings.SplitN(string(out), "\n", 2)[0], "API Key: ")
 		if err != nil || !ok {
 			s.t.Fatalf("api-key create said %q, %v", out, err)

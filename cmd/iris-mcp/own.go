@@ -102,16 +102,18 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		Grace:  turnGrace(cfg.Settings.ShutdownGrace),
 		Limits: func() queue.Limits { return limits(live) },
 	}, db, log)
+	deeds := audit.New(s.home, log)
 	d := dispatch.New(dispatch.Config{
 		MaxAttempts: func() int { return live.Get().Queue.MaxAttempts },
 		Backoff:     func() time.Duration { return live.Get().Queue.Backoff },
+		Audit:       deeds,
 	}, live, db, events, processes, jobs, log)
 	why := dispatch.Reasons{Shutdown: queue.ErrShutdown, LeaseLost: queue.ErrLeaseLost}
 	jobs.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, why) })
 	if err := d.Recover(ctx); err != nil {
 		return err
 	}
-	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, d, cfg.Settings.ShutdownGrace, log})
+	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, d, deeds, cfg.Settings.ShutdownGrace, log})
 }
 
 // parts are what serve serves.
@@ -125,6 +127,7 @@ type parts struct {
 	processes *pool.Pool
 	jobs      *queue.Queue
 	d         *dispatch.Dispatcher
+	deeds     *audit.Log
 	grace     time.Duration
 	log       *slog.Logger
 }
@@ -181,7 +184,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 
 			Limits:         limit.New(0), // of callers there are only so many
 			Failures:       limit.New(10_000),
-			Audit:          audit.New(s.home, p.log),
+			Audit:          p.deeds,
 			TrustedProxies: func() []netip.Prefix { return p.live.Get().API.TrustedProxies },
 		}, p.d, p.db, p.keys, p.log)
 		defer context.AfterFunc(taking, http.Drain)()
