@@ -79,6 +79,7 @@ type Ask struct {
 	Until       time.Time     // when whoever waits for the answer leaves; zero: nobody says
 	MaxAttempts int           // of a task; zero: the queue's
 	NoDedupe    bool          // a task: run it even if the same one waits or runs
+	Callback    *Callback     // of a task: whom to tell of its end
 }
 
 // Message is what a caller said to a team and what became of it.
@@ -94,6 +95,7 @@ type Message struct {
 	Priority    Priority
 	Timeout     time.Duration
 	MaxAttempts int
+	Callback    *Callback // as it is accepted; a message that is read has none, see Delivery
 
 	Status      Status
 	Attempts    int // turns begun

@@ -75,6 +75,9 @@ type Config struct {
 	MaxAttempts func() int           // of a task that says nothing about it
 	Backoff     func() time.Duration // before a task's second attempt; it doubles with each
 	Audit       Audit                // of permissions that no person decided; nil: nobody writes them down
+	// Callback says what is wrong with a callback and with which of its fields, or nothing; nil
+	// takes none.
+	Callback func(iris.Callback) (field, problem string)
 }
 
 // Dispatcher is safe for concurrent use.

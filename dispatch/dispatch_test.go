@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -47,6 +48,7 @@ func open(t *testing.T, dir string, begin bool) *office {
 	d := dispatch.New(dispatch.Config{
 		MaxAttempts: func() int { return 3 },
 		Backoff:     func() time.Duration { return time.Second },
+		Callback:    check,
 	}, teams{}, db, b, &actor{}, q, log)
 	q.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, reasons) })
 	if err := d.Recover(t.Context()); err != nil {
@@ -67,6 +69,14 @@ func open(t *testing.T, dir string, begin bool) *office {
 	})
 	t.Cleanup(stop)
 	return &office{Dispatcher: d, db: db, stop: stop}
+}
+
+// check takes callbacks with an https address.
+func check(c iris.Callback) (field, problem string) {
+	if !strings.HasPrefix(c.URL, "https://") {
+		return "callback.url", "is odd"
+	}
+	return "", ""
 }
 
 // teams has one of every policy.
@@ -580,4 +590,39 @@ func TestControlKnowsTheTeams(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+}
+
+func TestACallback(t *testing.T) {
+	bad := func(t *testing.T, o *office, a iris.Ask, field string) {
+		t.Helper()
+		_, err := o.Submit(t.Context(), a)
+		e, ok := errors.AsType[*iris.Error](err)
+		if !ok || e.Code != iris.CodeInvalidRequest || !strings.HasPrefix(e.Message, field+" ") {
+			t.Errorf("%+v: %v, want INVALID_REQUEST about %s", a.Callback, err, field)
+		}
+	}
+	with := func(a iris.Ask, c iris.Callback) iris.Ask { a.Callback = &c; return a }
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, t.TempDir(), false)
+		bad(t, o, with(ask("a"), iris.Callback{URL: "https://good.example"}), "callback")
+		bad(t, o, with(task("a"), iris.Callback{URL: "odd"}), "callback.url")
+		a := submit(t, o, with(task("a"), iris.Callback{URL: "https://good.example"}))
+		for name, same := range map[string]bool{
+			submit(t, o, with(task("a"), iris.Callback{URL: "https://good.example", Method: "POST"})).ID:                       true,
+			submit(t, o, with(task("a"), iris.Callback{URL: "https://good.example", Method: "PUT"})).ID:                        false,
+			submit(t, o, with(task("a"), iris.Callback{URL: "https://good.example", Headers: map[string]string{"A": "1"}})).ID: false,
+			submit(t, o, with(task("a"), iris.Callback{URL: "https://good.example/2"})).ID:                                     false,
+			submit(t, o, task("a")).ID: false,
+		} {
+			if (name == a.ID) != same {
+				t.Errorf("%s is the same task as %s: %v", name, a.ID, !same)
+			}
+		}
+		if _, err := o.Cancel(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+		if d, ok, err := o.db.Delivery(t.Context(), a.ID); !ok || err != nil || d.Method != "POST" || d.NextAt.IsZero() {
+			t.Errorf("the delivery of a cancelled task is %+v %v, %v", d, ok, err)
+		}
+	})
 }

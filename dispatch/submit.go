@@ -34,14 +34,17 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 	if err != nil {
 		return iris.Message{}, err
 	}
-	if err := check(a); err != nil {
+	if err := d.check(a); err != nil {
 		return iris.Message{}, err
+	}
+	if a.Callback != nil && a.Callback.Method == "" {
+		a.Callback = &iris.Callback{URL: a.Callback.URL, Method: "POST", Headers: a.Callback.Headers}
 	}
 	m := iris.Message{
 		ID: iris.NewID(iris.MessagePrefix), Team: team.Name,
 		Caller: iris.Caller{Kind: a.Caller.Kind, Name: a.Caller.Name},
 		Text:   a.Text, Context: a.Context, Task: a.Task,
-		Priority: a.Priority, Timeout: a.Timeout, MaxAttempts: a.MaxAttempts,
+		Priority: a.Priority, Timeout: a.Timeout, MaxAttempts: a.MaxAttempts, Callback: a.Callback,
 		Status: iris.StatusQueued, CreatedAt: time.Now().UTC(),
 	}
 	if m.Priority == 0 {
@@ -77,7 +80,7 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 }
 
 // check refuses what no front may submit.
-func check(a iris.Ask) error {
+func (d *Dispatcher) check(a iris.Ask) error {
 	bad := func(field, problem string) error {
 		return iris.Errorf(iris.CodeInvalidRequest, "%s %s", field, problem).
 			With("errors", []map[string]string{{"field": field, "problem": problem}})
@@ -97,13 +100,22 @@ func check(a iris.Ask) error {
 		return bad("sessionId", "must have at most 128 characters")
 	case !utf8.ValidString(a.SessionID) || strings.ContainsFunc(a.SessionID, unicode.IsControl):
 		return bad("sessionId", "must be readable text without control characters")
+	case a.Callback == nil:
+	case !a.Task:
+		return bad("callback", "is for tasks: who asks is answered")
+	case d.cfg.Callback == nil:
+		return bad("callback", "is not served here")
+	default:
+		if field, problem := d.cfg.Callback(*a.Callback); problem != "" {
+			return bad(field, problem)
+		}
 	}
 	return nil
 }
 
 // sameness is equal for two tasks that are the same piece of work.
 func sameness(a iris.Ask) string {
-	text, _ := json.Marshal([]any{a.Caller.Kind, a.Caller.Name, a.Team, a.Text, a.Context, a.SessionID, a.Priority})
+	text, _ := json.Marshal([]any{a.Caller.Kind, a.Caller.Name, a.Team, a.Text, a.Context, a.SessionID, a.Priority, a.Callback})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

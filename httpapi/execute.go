@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 
 	iris "github.com/iris-mcp/iris-mcp"
 )
@@ -13,14 +12,28 @@ type executeIn struct {
 }
 
 type executeBody struct {
-	Task        string          `json:"task" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to do" example:"Run npm audit and fix any vulnerabilities with auto-fixable patches"`
-	Priority    string          `json:"priority,omitempty" enum:"low,normal,high" default:"normal" doc:"Which of the team's waiting messages goes first"`
-	Timeout     int64           `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout" example:"600000"`
-	Callback    json.RawMessage `json:"callback,omitempty" hidden:"true"` // refused below, in words of its own
-	Context     *iris.Context   `json:"context,omitempty" doc:"Where the task comes from; the agent gets it as data beside the task" example:"{\"source\":\"github-webhook\",\"metadata\":{\"pr_number\":123,\"author\":\"john.doe\"}}"`
-	SessionID   string          `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask" example:"nightly"`
-	Dedupe      *bool           `json:"dedupe,omitempty" doc:"By default true: the same task that still waits or runs is not queued twice" example:"true"`
-	MaxAttempts int             `json:"maxAttempts,omitempty" minimum:"1" maximum:"100" doc:"How often it may begin: again when it failed in a way that may pass, or when Iris was ended in its middle. Without it the configured queue.maxAttempts" example:"3"`
+	Task        string        `json:"task" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to do" example:"Run npm audit and fix any vulnerabilities with auto-fixable patches"`
+	Priority    string        `json:"priority,omitempty" enum:"low,normal,high" default:"normal" doc:"Which of the team's waiting messages goes first"`
+	Timeout     int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout" example:"600000"`
+	Callback    *callback     `json:"callback,omitempty" doc:"Whom to tell when the task has ended, however it ended"`
+	Context     *iris.Context `json:"context,omitempty" doc:"Where the task comes from; the agent gets it as data beside the task" example:"{\"source\":\"github-webhook\",\"metadata\":{\"pr_number\":123,\"author\":\"john.doe\"}}"`
+	SessionID   string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask" example:"nightly"`
+	Dedupe      *bool         `json:"dedupe,omitempty" doc:"By default true: the same task that still waits or runs is not queued twice" example:"true"`
+	MaxAttempts int           `json:"maxAttempts,omitempty" minimum:"1" maximum:"100" doc:"How often it may begin: again when it failed in a way that may pass, or when Iris was ended in its middle. Without it the configured queue.maxAttempts" example:"3"`
+}
+
+// callback is a webhook. What it may be is said by the dispatcher.
+type callback struct {
+	URL     string            `json:"url" doc:"https or http, at a public address unless webhooks.allowPrivate is set" example:"https://api.example.com/webhooks/iris"`
+	Method  string            `json:"method,omitempty" enum:"POST,PUT,PATCH" default:"POST" doc:"How the address is called"`
+	Headers map[string]string `json:"headers,omitempty" doc:"Sent along; never shown again" example:"{\"Authorization\":\"Bearer webhook-secret\"}"`
+}
+
+func (c *callback) of() *iris.Callback {
+	if c == nil {
+		return nil
+	}
+	return &iris.Callback{URL: c.URL, Method: c.Method, Headers: c.Headers}
 }
 
 type executeOut struct {
@@ -40,9 +53,6 @@ type accepted struct {
 
 func (s *Server) execute(ctx context.Context, req *request, in *executeIn) (*executeOut, error) {
 	b := in.Body
-	if !absent(b.Callback) {
-		return nil, req.refuse(problem{"callback", "is refused: webhooks are not delivered by this version; poll GET " + base + "/messages/<jobId>?wait=60000"})
-	}
 	if err := req.team(in.Team); err != nil {
 		return nil, err
 	}
@@ -50,7 +60,7 @@ func (s *Server) execute(ctx context.Context, req *request, in *executeIn) (*exe
 	m, err := s.submit(ctx, iris.Ask{
 		Caller: req.caller, Team: in.Team, Text: b.Task, Context: contextOf(b.Context), SessionID: b.SessionID,
 		Task: true, Priority: priority, Timeout: milliseconds(b.Timeout),
-		MaxAttempts: b.MaxAttempts, NoDedupe: b.Dedupe != nil && !*b.Dedupe,
+		MaxAttempts: b.MaxAttempts, NoDedupe: b.Dedupe != nil && !*b.Dedupe, Callback: b.Callback.of(),
 	})
 	if err != nil {
 		return nil, err

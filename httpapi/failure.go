@@ -96,6 +96,9 @@ func (req *request) newFailure(e *iris.Error) *failure {
 	if details := req.details(e); len(details) > 0 {
 		f.Details = details
 	}
+	if list, ok := e.Details["errors"]; ok && e.Code == iris.CodeInvalidRequest {
+		f.Details = list // the dispatcher's, in the form of refuse
+	}
 	if e.Code == iris.CodeUnauthorized { // this one code has several short names, see Auth
 		f.Name, _, _ = strings.Cut(e.Message, ":")
 	}

@@ -21,6 +21,7 @@ type fake struct {
 	messages  []*iris.Message
 	events    map[string][]iris.Event
 	asks      []iris.Ask
+	resent    []string
 	attending int
 	running   sync.WaitGroup
 
@@ -140,7 +141,7 @@ func (f *fake) Submit(ctx context.Context, a iris.Ask) (iris.Message, error) {
 		m = iris.Message{
 			ID: fmt.Sprintf("msg_%026d", n), Team: a.Team, Caller: a.Caller, SessionID: fmt.Sprintf("ses_%026d", n),
 			SessionName: a.SessionID, Text: a.Text, Context: a.Context, Task: a.Task, Priority: a.Priority,
-			Timeout: a.Timeout, MaxAttempts: a.MaxAttempts, Status: iris.StatusQueued, CreatedAt: epoch,
+			Timeout: a.Timeout, MaxAttempts: a.MaxAttempts, Callback: a.Callback, Status: iris.StatusQueued, CreatedAt: epoch,
 		}
 		f.asks = append(f.asks, a)
 		f.messages = append(f.messages, new(m))
@@ -268,6 +269,35 @@ func (f *fake) LastSeq(_ context.Context, id string) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return int64(len(f.events[id])), nil
+}
+
+// Delivery is one that failed, was put off and will be tried again, of every task with a callback.
+func (f *fake) Delivery(_ context.Context, id string) (iris.Delivery, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m := f.find(id)
+	if m == nil || m.Callback == nil {
+		return iris.Delivery{}, false, nil
+	}
+	d := iris.Delivery{URL: m.Callback.URL, Method: "POST", State: iris.DeliveryPending, Failures: 2, NextAt: epoch.Add(time.Hour)}
+	d.Attempts = []iris.DeliveryAttempt{
+		{At: epoch, Took: 15 * time.Second, Problem: "no answer within 15s"},
+		{At: epoch.Add(20 * time.Second), Took: 40 * time.Millisecond, Status: 500, Problem: "the receiver answered 500"},
+	}
+	return d, true, nil
+}
+
+func (f *fake) Resend(_ context.Context, id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch m := f.find(id); {
+	case m.Callback == nil:
+		return iris.Errorf(iris.CodeNotFound, "it has no callback")
+	case !m.Status.Final():
+		return iris.Errorf(iris.CodeConflict, "it has not ended")
+	}
+	f.resent = append(f.resent, id)
+	return nil
 }
 
 func (f *fake) Ping(context.Context) error { return f.broken }

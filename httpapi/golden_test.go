@@ -26,7 +26,11 @@ func TestBytes(t *testing.T) {
 		{"ask-problems", call{path: "/api/v1/teams/backend/ask", body: `{"timeout":0,"context":{"zzz":1},"priority":"urgent"}`}},
 		{"execute", call{path: "/api/v1/teams/backend/execute", body: `{"task":"npm audit","priority":"high"}`}},
 		{"execute-no-estimate", call{path: "/api/v1/teams/frontend/execute", body: `{"task":"npm audit"}`}},
-		{"execute-callback", call{path: "/api/v1/teams/backend/execute", body: `{"task":"t","callback":{"url":"https://example.com"}}`}},
+		{"execute-callback", call{path: "/api/v1/teams/backend/execute", body: `{"task":"t","callback":{"url":"https://example.com/hook?token=1","method":"PUT","headers":{"Authorization":"Bearer webhook-secret"}}}`}},
+		{"execute-callback-bad", call{path: "/api/v1/teams/backend/execute", body: `{"task":"t","callback":{"method":"GET","headers":{"A":1},"secret":"x"}}`}},
+		{"message-delivery", call{path: "/api/v1/messages/msg_00000000000000000000000004"}},
+		{"message-delivery-others", call{path: "/api/v1/messages/msg_00000000000000000000000004", key: "reader"}},
+		{"message-delivery-unread", call{method: "POST", path: "/api/v1/messages/msg_00000000000000000000000004/resend", key: "writer"}},
 		{"stream", call{path: "/api/v1/teams/backend/stream", body: `{"message":"work","stream":true}`}},
 		{"stream-failed", call{path: "/api/v1/teams/backend/stream", body: `{"message":"fail"}`, key: "streamer"}},
 		{"stream-whole", call{path: "/api/v1/teams/backend/stream", body: `{"message":"work","stream":false}`}},
@@ -68,6 +72,10 @@ func TestBytes(t *testing.T) {
 			f.ask(t, "all", "backend", "work")
 			f.ask(t, "all", "backend", "fail")
 			f.ask(t, "local", "frontend", "never")
+			if strings.HasPrefix(tt.name, "message-delivery") {
+				f.do(call{path: "/api/v1/teams/backend/execute", body: `{"task":"t","callback":{"url":"https://example.com/hook?token=1","headers":{"Authorization":"Bearer webhook-secret"}}}`})
+				f.running.Wait()
+			}
 			tt.call.header = http.Header{"X-Request-Id": {"req-of-the-test"}}
 			w := f.do(tt.call)
 			f.running.Wait()

@@ -44,6 +44,7 @@ type messageView struct {
 	Code                iris.Code      `json:"code,omitempty" doc:"The code of the error"`
 	Details             any            `json:"details,omitempty" doc:"The details of the error"`
 	Metadata            *iris.Metadata `json:"metadata,omitempty" doc:"What its turn did and cost"`
+	Deliveries          []deliveryView `json:"deliveries,omitempty" doc:"Of a task with a callback"`
 }
 
 type progress struct {
@@ -156,6 +157,15 @@ func (s *Server) view(ctx context.Context, req *request, m iris.Message) (*messa
 	}
 	if m.Metadata != nil {
 		v.Metadata = new(metadataOf(m.Metadata))
+	}
+	if m.Task {
+		d, ok, err := s.store.Delivery(ctx, m.ID)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			v.Deliveries = []deliveryView{deliveryOf(d, req.caller.Is(m.Caller))}
+		}
 	}
 	return &messageOut{v}, nil
 }

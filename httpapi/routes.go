@@ -79,6 +79,14 @@ func routes() []*route {
 			register: does((*Server).cancel),
 		},
 		{
+			op:       post(base+"/messages/{messageId}/resend", "resend", "Messages", "Call the callback of a task again", http.StatusOK),
+			about:    "Of a task that has ended: its callback is called now, with the same body and webhook-id, whatever became of it before.",
+			gives:    "The message; its deliveries show what becomes of the call",
+			scopes:   []iris.Scope{iris.ScopeMessagesWrite},
+			own:      true,
+			register: does((*Server).resend),
+		},
+		{
 			op:       get(base+"/teams", "teams", "Teams", "The teams"),
 			about:    "A key that is bound to teams sees only those.",
 			gives:    "Every team, by name",

@@ -29,6 +29,7 @@ func TestScopes(t *testing.T) {
 		"GET /api/v1/messages/{messageId}":         {"/api/v1/messages/ID", "", []string{"all", "admin", "local", "reader", "streamer"}},
 		"GET /api/v1/messages/{messageId}/stream":  {"/api/v1/messages/ID/stream", "", []string{"all", "admin", "local", "streamer"}},
 		"POST /api/v1/messages/{messageId}/cancel": {"/api/v1/messages/ID/cancel", "", []string{"all", "admin", "local", "ci", "writer", "asker", "streamer"}},
+		"POST /api/v1/messages/{messageId}/resend": {"/api/v1/messages/ID/resend", "", []string{"all", "admin", "local", "ci", "writer", "asker", "streamer"}},
 		"GET /api/v1/processes":                    {"/api/v1/processes", "", []string{"all", "admin", "local", "watcher", "operator"}},
 		"DELETE /api/v1/processes/{pid}":           {"/api/v1/processes/42", "", []string{"all", "admin", "local", "operator"}},
 		"POST /api/v1/teams/{team}/wake":           {"/api/v1/teams/backend/wake", "", []string{"all", "admin", "local", "operator"}},
@@ -54,6 +55,7 @@ func TestScopes(t *testing.T) {
 				f := newFront(httpapi.Config{})
 				f.keys.all["somebody"] = iris.Caller{Kind: iris.CallerKey, Name: "somebody", Scopes: []iris.Scope{iris.ScopeAll}}
 				id := f.ask(t, "somebody", "backend", "q")
+				f.find(id).Callback = &iris.Callback{URL: "https://a.example"}
 				w := f.do(call{method: method, path: strings.ReplaceAll(tt.path, "ID", id), body: tt.body, key: key})
 				f.running.Wait()
 				switch {

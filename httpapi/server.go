@@ -73,7 +73,12 @@ type Store interface {
 	Message(ctx context.Context, id string) (iris.Message, error) // msg_… or job_…; MESSAGE_NOT_FOUND
 	Messages(ctx context.Context, f iris.Filter) (iris.Page, error)
 	LastSeq(ctx context.Context, messageID string) (int64, error) // of its last event; 0 without any
-	Ping(ctx context.Context) error                               // nil if a write can be made
+	// Delivery is how far the telling of the message's end has come; false without a callback.
+	Delivery(ctx context.Context, messageID string) (d iris.Delivery, ok bool, err error)
+	// Resend has the message's callback called again now. NOT_FOUND without one, CONFLICT
+	// before the message's end.
+	Resend(ctx context.Context, messageID string) error
+	Ping(ctx context.Context) error // nil if a write can be made
 }
 
 // Auth turns a credential, empty if there is none, into who holds it; UNAUTHORIZED if it is

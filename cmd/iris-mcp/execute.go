@@ -14,6 +14,7 @@ func executeCmd() *cobra.Command {
 		priority   string
 		session    string
 		timeout    time.Duration
+		callback   string
 	}
 	cmd := &cobra.Command{
 		Use:   "execute TEAM [TASK]",
@@ -41,6 +42,9 @@ for the end and prints the answer; Ctrl-C then ends the wait, not the task.`,
 			if o.timeout != 0 {
 				options = append(options, sdk.WithTimeout(o.timeout))
 			}
+			if o.callback != "" {
+				options = append(options, sdk.WithCallback(sdk.Callback{URL: o.callback}))
+			}
 			ctx, cancel := patience(cmd.Context(), 0)
 			defer cancel()
 			job, err := client.Teams.Team(args[0]).Execute(ctx, task, options...)
@@ -65,6 +69,7 @@ for the end and prints the answer; Ctrl-C then ends the wait, not the task.`,
 	cmd.Flags().StringVar(&o.priority, "priority", "normal", "low, normal or high")
 	cmd.Flags().StringVar(&o.session, "session", "", "continue that conversation: a name of your own, or the sessionId of an earlier answer")
 	cmd.Flags().Var((*duration)(&o.timeout), "timeout", "the most the task may take: 30m, 2h (default: the team's turnTimeout)")
+	cmd.Flags().StringVar(&o.callback, "callback", "", "an address that the server tells when the task has ended; see \"iris-mcp webhook\"")
 	complete(cmd, "priority", "low", "normal", "high")
 	return clientFlags(cmd)
 }

@@ -170,7 +170,22 @@ func printMessage(w io.Writer, m *sdk.Message) error {
 	if m.Error != "" {
 		fmt.Fprintf(w, "\n%s: %s\n", m.Code, printable(m.Error))
 	}
+	for _, d := range m.Deliveries {
+		fmt.Fprintf(w, "\n%s\n", printable(delivery(d)))
+	}
 	return nil
+}
+
+// delivery says how far a callback has come.
+func delivery(d sdk.Delivery) string {
+	text := fmt.Sprintf("callback %s: %s, attempts: %d", d.URL, d.State, len(d.Attempts))
+	if n := len(d.Attempts); n > 0 && d.Attempts[n-1].Error != "" {
+		text += "; the last: " + d.Attempts[n-1].Error
+	}
+	if !d.NextAttempt.IsZero() {
+		text += "; the next at " + d.NextAttempt.Local().Format(time.DateTime)
+	}
+	return text
 }
 
 // oneLine is the beginning of a text, as long as fits beside other things.

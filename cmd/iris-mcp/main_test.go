@@ -16,11 +16,12 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestMain makes the test binary play iris-mcp, so that the stories run the real program, and
-// the claude that it starts, which plays a script.
+// the claude that it starts, which plays a script, and who takes its callbacks.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"iris-mcp": main,
 		"claude":   agenttest.Main,
+		"receiver": receiver,
 	})
 }
 

@@ -102,34 +102,40 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		Grace:  turnGrace(cfg.Settings.ShutdownGrace),
 		Limits: func() queue.Limits { return limits(live) },
 	}, db, log)
+	sender, deliveries, err := s.deliveries(ctx, db, live, log)
+	if err != nil {
+		return err
+	}
 	deeds := audit.New(s.home, log)
 	d := dispatch.New(dispatch.Config{
 		MaxAttempts: func() int { return live.Get().Queue.MaxAttempts },
 		Backoff:     func() time.Duration { return live.Get().Queue.Backoff },
 		Audit:       deeds,
+		Callback:    sender.Check,
 	}, live, db, events, processes, jobs, log)
 	why := dispatch.Reasons{Shutdown: queue.ErrShutdown, LeaseLost: queue.ErrLeaseLost}
 	jobs.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, why) })
 	if err := d.Recover(ctx); err != nil {
 		return err
 	}
-	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, d, deeds, cfg.Settings.ShutdownGrace, log})
+	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, deliveries, d, deeds, cfg.Settings.ShutdownGrace, log})
 }
 
 // parts are what serve serves.
 type parts struct {
-	own       *owner.Owner
-	live      *config.Live
-	db        *store.DB
-	keys      *auth.Auth
-	ln        net.Listener // nil without HTTP
-	cert      *cert.Cert   // nil without TLS
-	processes *pool.Pool
-	jobs      *queue.Queue
-	d         *dispatch.Dispatcher
-	deeds     *audit.Log
-	grace     time.Duration
-	log       *slog.Logger
+	own        *owner.Owner
+	live       *config.Live
+	db         *store.DB
+	keys       *auth.Auth
+	ln         net.Listener // nil without HTTP
+	cert       *cert.Cert   // nil without TLS
+	processes  *pool.Pool
+	jobs       *queue.Queue
+	deliveries *queue.Queue
+	d          *dispatch.Dispatcher
+	deeds      *audit.Log
+	grace      time.Duration
+	log        *slog.Logger
 }
 
 // serve runs the parts until the context or the MCP client ends. Then nothing new is taken,
@@ -147,6 +153,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 		defer stopServing(nil)
 		return p.jobs.Serve(taking)
 	})
+	g.Go(func() error { return p.deliveries.Serve(serving) }) // until the last turn is over
 	g.Go(func() error { return p.processes.Serve(taking) })
 	g.Go(func() error {
 		p.live.Watch(taking, p.log, func(c *config.Config) {

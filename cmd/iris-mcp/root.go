@@ -49,7 +49,7 @@ Without a subcommand iris-mcp serves, as "iris-mcp serve" does.`,
 	root.AddCommand(
 		serve,
 		askCmd(), executeCmd(), statusCmd(), historyCmd(), cancelCmd(),
-		teamCmd(), apiKeyCmd(), configCmd(),
+		teamCmd(), apiKeyCmd(), webhookCmd(), configCmd(),
 		doctorCmd(), demoCmd(), versionCmd(), guardCmd(),
 	)
 	return root

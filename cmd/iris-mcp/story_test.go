@@ -37,10 +37,15 @@ func TestStories(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("IRIS_HOME", filepath.Join(env.WorkDir, "home"))
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // else every program takes a second to end
-			port, err := drive.FreePort()
-			env.Setenv("PORT", strconv.Itoa(port))
-			return err
+			env.Setenv("GORACE", "atexit_sleep_ms=0")            // else every program takes a second to end
+			for _, name := range []string{"PORT", "HOOK_PORT"} { // to come back to
+				port, err := drive.FreePort()
+				if err != nil {
+					return err
+				}
+				env.Setenv(name, strconv.Itoa(port))
+			}
+			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "mcp": callTool,

@@ -266,7 +266,6 @@ webhooks: {retryDelays: [1s]}
 		"api.auth.jwt",
 		"settings.maxDepth",
 		"queue.keep",
-		"webhooks",
 	}
 	for _, key := range said {
 		if !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, ": "+key+": is read but not acted upon") }) {

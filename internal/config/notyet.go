@@ -14,7 +14,6 @@ var notYet = []struct {
 	{"api.auth.jwt", "", "this version takes bearer keys only"},
 	{"settings.maxDepth", "", "in this version teams do not ask each other on their own"},
 	{"queue.keep", "", "this version keeps everything"},
-	{"webhooks", "", "this version calls no webhooks"},
 }
 
 func (r *reader) notYet(c *Config) {

@@ -40,8 +40,8 @@ const (
 	getMessage = `SELECT ` + messageColumns + ` FROM message WHERE id = $1`
 )
 
-// Accept stores a message with its session, its job and its first event: from then on it is
-// queued. The caller has set ID, CreatedAt and what was asked.
+// Accept stores a message with its session, its job, its callback and its first event: from
+// then on it is queued. The caller has set ID, CreatedAt and what was asked.
 //
 // The session is the one that m.SessionID names, which must be this team's and this caller's
 // (else NOT_FOUND); or the caller's own of that m.SessionName, made at its first use; or a new
@@ -81,6 +81,11 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 		if err := tx.enqueue(m, dedupe); err != nil {
 			return err
 		}
+		if m.Callback != nil {
+			if err := tx.hold(m); err != nil {
+				return err
+			}
+		}
 		start, err := eventArgs([]iris.Event{{
 			MessageID: m.ID, Seq: 1, At: m.CreatedAt, Kind: iris.EventStart, Team: m.Team, SessionID: m.SessionRef(),
 		}})
@@ -89,6 +94,7 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 		}
 		return tx.append(start)
 	})
+	m.Callback = nil // from here on it is read by Callback only
 	if err == nil && same != "" {
 		m, err = db.Message(ctx, same)
 		return m, false, err
@@ -126,7 +132,7 @@ func (tx tx) enqueue(m iris.Message, dedupe string) error {
 
 // Finish writes the one final state of a message: Status, Response, Err, Metadata and
 // CompletedAt (zero: last.At) of m, the job's end and the last event, which the caller has
-// numbered. With an attempt above zero it does so only if the job runs under that attempt;
+// numbered; whoever is to be told of it is told from then on. With an attempt above zero it does so only if the job runs under that attempt;
 // with zero, only if the job waits. Otherwise it writes nothing and gives ErrFinal.
 func (db *DB) Finish(ctx context.Context, m iris.Message, attempt int, last iris.Event) error {
 	err := db.finish(ctx, m, attempt, last)
@@ -152,7 +158,8 @@ func (db *DB) finish(ctx context.Context, m iris.Message, attempt int, last iris
 	if err != nil {
 		return err
 	}
-	return db.write(ctx, func(tx tx) error {
+	var told int64
+	err = db.write(ctx, func(tx tx) error {
 		var session string
 		var kind iris.JobKind
 		err := tx.row(finishJob, m.JobID(), attempt).Scan(&session, &kind)
@@ -182,8 +189,15 @@ func (db *DB) finish(ctx context.Context, m iris.Message, attempt int, last iris
 			u.InputTokens, u.OutputTokens, u.CacheReadTokens, u.CacheWriteTokens, did.CostUSD); err != nil {
 			return err
 		}
+		if told, err = tx.exec(releaseDelivery, m.ID, millis(time.Now())); err != nil {
+			return err
+		}
 		return tx.append(end)
 	})
+	if err == nil && told > 0 {
+		db.deliver()
+	}
+	return err
 }
 
 // Message gives a message by its own id or its job's; MESSAGE_NOT_FOUND.

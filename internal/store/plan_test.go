@@ -44,10 +44,12 @@ func openForPlans(t *testing.T) *DB {
 // who has used Iris for a while.
 func TestNoStatementReadsAWholeTable(t *testing.T) {
 	db := openForPlans(t)
-	scan := regexp.MustCompile(`(?m)^SCAN (job|message|event|session|api_key|usage)\b.*$`)
-	for _, text := range append(hotWrites(), append(hotReads(), nextRun)...) {
-		if step := scan.FindString(plan(t, db, text)); step != "" {
-			t.Errorf("%s\n%s", step, text)
+	scan := regexp.MustCompile(`(?m)^SCAN (job|message|event|session|api_key|usage|delivery|delivery_attempt)\b.*$`)
+	for _, text := range append(hotWrites(), append(hotReads(), nextRun, resendDelivery, dropAttempt, getAttempts)...) {
+		for _, step := range scan.FindAllString(plan(t, db, text), -1) {
+			if !strings.HasSuffix(step, "INDEX delivery_running") { // as many as run at once, few
+				t.Errorf("%s\n%s", step, text)
+			}
 		}
 	}
 	if got := plan(t, db, running); !strings.Contains(got, "INDEX job_turn") {

@@ -51,6 +51,8 @@ type DB struct {
 
 	// looked is the time (ms) at which a Claim last found no job; NextRun starts from there.
 	looked atomic.Int64
+
+	deliver func() // see OnDelivery
 }
 
 // Open opens the record in the file at path and makes or migrates it where need be. The folder
@@ -60,7 +62,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err := touch(path); err != nil {
 		return nil, err
 	}
-	db := &DB{hot: map[string]*sql.Stmt{}, writing: make(chan struct{}, 1)}
+	db := &DB{hot: map[string]*sql.Stmt{}, writing: make(chan struct{}, 1), deliver: func() {}}
 	if err := db.open(ctx, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -232,11 +234,11 @@ func hotWrites() []string {
 	for _, b := range batches {
 		texts = append(texts, b.text)
 	}
-	return texts
+	return append(texts, deliveryWrites()...)
 }
 
 func hotReads() []string {
-	return []string{getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun}
+	return append(deliveryReads(), getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun)
 }
 
 // Close waits for what runs and closes the file. No method may be called afterwards.

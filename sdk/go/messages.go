@@ -43,7 +43,17 @@ func (m *Messages) Wait(ctx context.Context, id string) (*Message, error) {
 // Cancel cancels the message: a waiting one is not run, a running one is interrupted. One that
 // is finished stays as it is. It returns the message.
 func (m *Messages) Cancel(ctx context.Context, id string) (*Message, error) {
-	path, err := messagePath(id, "/cancel")
+	return m.post(ctx, id, "/cancel")
+}
+
+// Resend has the callback of a finished task called again now, whatever became of it before.
+// It returns the message.
+func (m *Messages) Resend(ctx context.Context, id string) (*Message, error) {
+	return m.post(ctx, id, "/resend")
+}
+
+func (m *Messages) post(ctx context.Context, id, verb string) (*Message, error) {
+	path, err := messagePath(id, verb)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,8 @@ type request struct {
 	Dedupe          *bool    `json:"dedupe,omitempty"`
 	MaxAttempts     int      `json:"maxAttempts,omitempty"`
 
+	Callback *Callback `json:"callback,omitempty"`
+
 	attended bool // of Stream; a header
 }
 
@@ -110,6 +112,20 @@ func CancelOnTimeout() AskOption { return askOnly(func(r *request) { r.CancelOnT
 // WithMaxAttempts bounds how often a task is run if it fails for a passing reason.
 func WithMaxAttempts(n int) ExecuteOption {
 	return executeOnly(func(r *request) { r.MaxAttempts = n })
+}
+
+// Callback is whom the server tells when a task has ended: it sends the fields jobId, messageId,
+// team, status, result, error, code, duration and timestamp as JSON, signed by the rules of
+// Standard Webhooks, at least once.
+type Callback struct {
+	URL     string            `json:"url"`
+	Method  string            `json:"method,omitempty"`  // POST (default), PUT or PATCH
+	Headers map[string]string `json:"headers,omitempty"` // sent along
+}
+
+// WithCallback has the server tell somebody when the task has ended.
+func WithCallback(c Callback) ExecuteOption {
+	return executeOnly(func(r *request) { r.Callback = &c })
 }
 
 // WithoutDedupe queues the task even if the same one waits or runs already.

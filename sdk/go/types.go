@@ -117,6 +117,25 @@ type Message struct {
 	Code                Code      `json:"code,omitempty"`  // its code
 	SessionID           string    `json:"sessionId,omitempty"`
 	Metadata            *Metadata `json:"metadata,omitempty"`
+
+	Deliveries []Delivery `json:"deliveries,omitempty"` // of a task with a callback
+}
+
+// Delivery is how far the telling of a task's end has come.
+type Delivery struct {
+	URL         string            `json:"url"` // whole only for who gave it
+	Method      string            `json:"method"`
+	State       string            `json:"state"`    // pending, delivered, failed, or gone: the receiver wants no more of it
+	Attempts    []DeliveryAttempt `json:"attempts"` // the newest, the oldest of them first
+	NextAttempt Time              `json:"nextAttempt,omitzero"`
+}
+
+// DeliveryAttempt is one call of a callback.
+type DeliveryAttempt struct {
+	Timestamp Time     `json:"timestamp"`
+	Duration  Duration `json:"duration"`
+	Status    int      `json:"status,omitempty"` // of the receiver's answer, if it gave one
+	Error     string   `json:"error,omitempty"`  // why it failed
 }
 
 // Err is why the message failed or was cancelled, or nil.
