@@ -87,8 +87,10 @@ type Error struct {
 	Details map[string]any `json:"details,omitempty"` // machine-readable
 	Private map[string]any `json:"private,omitempty"` // details only for processes:read: paths, stderr
 	Retry   bool           `json:"retry,omitempty"`   // the same may go well another time
-	RetryAt time.Time      `json:"-"`                 // but not before; zero: nobody knows
-	Err     error          `json:"-"`                 // for the log
+	// RetryAt says when: before it, the same will not go well. Zero: nobody knows. On a
+	// PROCESS_ERROR it is for all of the team.
+	RetryAt time.Time `json:"retryAt,omitzero"`
+	Err     error     `json:"-"` // for the log
 }
 
 // Errorf makes an Error with a formatted message.

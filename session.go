@@ -38,6 +38,7 @@ type Turn struct {
 	From      string // who asks, as the agent is told: Caller.From
 	Text      string // the caller's words, as they came
 	Context   *Context
+	Awaited   bool // somebody waits for the answer: a clear error is better than minutes of silence
 
 	// Emit is called for each event of the turn, one at a time and in order, but for the
 	// last, which is Turn's result. Only what the kind says is filled in.

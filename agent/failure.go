@@ -192,12 +192,8 @@ func (a *Agent) apiFailed(res result, r *round, said string) *iris.Error {
 		e = problem(fmt.Sprintf("the model %q does not exist, or this account may not use it", a.team.Model), "check the team's model in the configuration")
 	case res.TerminalReason == "prompt_too_long":
 		e = problem("the conversation is longer than the model can take", "ask in a new session, or send less text")
-	case status == 429:
-		e = problem("the model's API takes no more requests for now (429)", hintLater)
-	case status == 529:
-		e = problem("the model's API is overloaded (529)", hintLater)
-	case status >= 500:
-		e = problem(fmt.Sprintf("the model's API failed (%d)", status), hintLater)
+	case status == 429 || status == 529 || status >= 500 || r.reason == "rate_limit" || r.reason == "overloaded":
+		return a.overloaded(status, r.reason, r)
 	case strings.Contains(said, "Unable to connect"):
 		e = problem("the Claude Code CLI cannot reach the model's API", "check the network, and ANTHROPIC_BASE_URL if it is set")
 	case status == 0:
@@ -205,8 +201,7 @@ func (a *Agent) apiFailed(res result, r *round, said string) *iris.Error {
 	default:
 		e = problem(fmt.Sprintf("the model's API refused the request (%d): %s", status, brief(said)), "see the log of the CLI, or ask in other words")
 	}
-	e.Retry = status == 429 || status >= 500 ||
-		status == 0 && res.StopReason != "refusal" && (r.reason == "server_error" || r.reason == "unknown" || r.reason == "overloaded" || r.reason == "rate_limit")
+	e.Retry = status == 0 && res.StopReason != "refusal" && (r.reason == "server_error" || r.reason == "unknown")
 	return e.With("apiStatus", status).With("reason", r.reason)
 }
 

@@ -41,8 +41,18 @@ type line struct {
 	Error       json.RawMessage `json:"error"`        // api_retry and assistant: a word for the kind of failure
 	Attempt     int             `json:"attempt"`
 	MaxRetries  int             `json:"max_retries"`
+	RetryDelay  float64         `json:"retry_delay_ms"` // api_retry
+
+	Limit json.RawMessage `json:"rate_limit_info"` // rate_limit_event
 
 	raw json.RawMessage // the line itself, for a result
+}
+
+// limit is what a rate_limit_event says about the account's plan. Only subscriptions have it,
+// and it was not recorded: the fields are those of the CLI's own schema.
+type limit struct {
+	Status   string `json:"status"`   // allowed, allowed_warning, rejected
+	ResetsAt int64  `json:"resetsAt"` // Unix seconds
 }
 
 // result ends a turn.

@@ -189,6 +189,9 @@ func (r *replay) finished(tn *turn) {
 	if tn.err != nil {
 		r.note("  failed: %v", tn.err)
 		if e, ok := errors.AsType[*iris.Error](tn.err); ok {
+			if !e.RetryAt.IsZero() {
+				e.Details["retryAt"] = "in " + time.Until(e.RetryAt).Round(time.Second).String()
+			}
 			details, _ := json.Marshal(e.Details)
 			private, _ := json.Marshal(e.Private)
 			r.note("    retry %v, details %s, private %s", e.Retry, details, cut(string(private)))

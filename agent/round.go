@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	iris "github.com/iris-mcp/iris-mcp"
 )
@@ -25,6 +26,9 @@ type round struct {
 
 	status int    // of the last failed model call; zero: it did not get through, or none failed
 	reason string // the CLI's word for the failure it gave up on
+
+	failing time.Time // since when its model calls fail; zero: they don't
+	resets  time.Time // when the account's plan allows requests again, if it was said
 }
 
 // call is a call of a tool, the agent's own or a subagent's.
@@ -99,7 +103,7 @@ func (r *round) assistant(l line) {
 		r.reason = reason
 		return
 	}
-	r.status = 0
+	r.status, r.failing = 0, time.Time{}
 	if l.Parent == nil && m.Model != "" && m.Model != "<synthetic>" {
 		r.model = m.Model
 	}
@@ -148,6 +152,9 @@ func (r *round) user(l line) {
 // retry tells why the model is called again; what was shown of a broken stream is void.
 func (r *round) retry(l line) {
 	r.status = l.ErrorStatus
+	if r.failing.IsZero() {
+		r.failing = time.Now()
+	}
 	r.tell(iris.Event{Kind: iris.EventRetry, Text: retryText(l)})
 	r.answer.abandon()
 }

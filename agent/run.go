@@ -131,6 +131,10 @@ func (a *Agent) line(l line) {
 		}
 	case "result":
 		a.ended(l.raw)
+	case "rate_limit_event":
+		var plan limit
+		json.Unmarshal(l.Limit, &plan)
+		a.round.limited(plan)
 	case "system":
 		a.system(l)
 	default:
@@ -160,6 +164,11 @@ func (a *Agent) system(l line) {
 			a.breakOff(a.notLoggedIn(401, text(l.Error)))
 			return
 		}
+		a.round.line(l)
+		if a.round.emit != nil {
+			a.patience(l)
+		}
+		return
 	}
 	a.round.line(l)
 }

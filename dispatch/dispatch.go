@@ -96,6 +96,7 @@ type Dispatcher struct {
 	mu      sync.Mutex
 	running map[string]context.CancelCauseFunc // by message id
 	cancels map[string]bool                    // wanted for messages that are not over
+	rests   map[string]*iris.Error             // by team: why it is left alone, until when
 }
 
 // errCancelled is the cause with which a turn ends when somebody cancels its message.
@@ -107,6 +108,7 @@ func New(cfg Config, teams Teams, store Store, bus Bus, pool Pool, queue Queue, 
 		cfg: cfg, teams: teams, store: store, bus: bus, pool: pool, queue: queue, log: log, desk: newDesk(),
 		running: map[string]context.CancelCauseFunc{},
 		cancels: map[string]bool{},
+		rests:   map[string]*iris.Error{},
 	}
 }
 

@@ -39,13 +39,14 @@ func open(t *testing.T, dir string, begin bool) *office {
 		t.Fatal(err)
 	}
 	b := bus.New(db, log)
+	var d *dispatch.Dispatcher
 	q := queue.New(queue.Config{
 		Worker: "test", Grace: 20 * time.Second,
 		Limits: func() queue.Limits {
-			return queue.Limits{Jobs: 10, Team: func(string) (int, int) { return 4, 1 }}
+			return queue.Limits{Jobs: 10, Resting: d.Resting(), Team: func(string) (int, int) { return 4, 1 }}
 		},
 	}, db, log)
-	d := dispatch.New(dispatch.Config{
+	d = dispatch.New(dispatch.Config{
 		MaxAttempts: func() int { return 3 },
 		Backoff:     func() time.Duration { return time.Second },
 		Callback:    check,
@@ -99,7 +100,7 @@ func (teams) Teams() (list []iris.Team) {
 }
 
 // actor plays a turn by its text: "slow" takes a minute, "fail" fails, "touch" needs leave,
-// "flaky 2" fails twice in a way that may pass.
+// "flaky 2" fails twice in a way that may pass, "limited 1h" once, for so long.
 type actor struct {
 	mu    sync.Mutex
 	turns map[string]int // by message
@@ -128,6 +129,13 @@ func (a *actor) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
 		err := iris.Errorf(iris.CodeProcess, "it died")
 		err.Retry = true
 		return iris.Result{Metadata: iris.Metadata{Turns: 1, CostUSD: 0.25, ToolsUsed: []string{"Read"}, Usage: iris.Usage{InputTokens: 10}}}, err
+	}
+	var limit string
+	if n, _ := fmt.Sscanf(t.Text, "limited %s", &limit); n == 1 && a.failed(t.MessageID) == 0 {
+		d, _ := time.ParseDuration(limit)
+		err := iris.Errorf(iris.CodeProcess, "no more requests for now: later").With("hint", "later")
+		err.Retry, err.RetryAt = true, time.Now().Add(d)
+		return iris.Result{}, err
 	}
 	t.Emit(iris.Event{Kind: iris.EventChunk, Text: "well, "})
 	switch t.Text {

@@ -28,7 +28,12 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 		d.finish(ctx, ended(iris.Message{ID: j.MessageID}, iris.StatusFailed, iris.AsError(err)), j)
 		return
 	}
-	res, err := d.turn(ctx, m, j)
+	var res iris.Result
+	if why := d.resting(m.Team); why != nil && !m.Task {
+		err = spared(m.Team, why)
+	} else if res, err = d.turn(ctx, m, j); err != nil {
+		d.rest(m.Team, err)
+	}
 	d.pace.over()
 	if err == nil || res.Metadata.Turns > 0 { // else there is nothing to tell of it
 		did := res.Metadata
@@ -55,7 +60,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 	case errors.Is(cause, why.Shutdown):
 		end = ended(m, iris.StatusFailed, cutOff())
 	case worthwhile(err) && runsAgain(m):
-		delay := backoff(d.cfg.Backoff(), j.Attempt)
+		delay := max(backoff(d.cfg.Backoff(), j.Attempt), time.Until(iris.AsError(err).RetryAt))
 		log.Warn("task failed and will run again", "code", iris.CodeOf(err), "in", delay.Round(time.Millisecond), "error", err)
 		d.bus.Publish(iris.Event{MessageID: m.ID, Kind: iris.EventRetry, Text: fmt.Sprintf(
 			"attempt %d of %d failed: %s. The next one follows in %s", j.Attempt, m.MaxAttempts, iris.AsError(err).Message, delay.Round(100*time.Millisecond))})
@@ -96,7 +101,7 @@ func (d *Dispatcher) turn(ctx context.Context, m iris.Message, j iris.Job) (iris
 	}
 	return d.pool.Turn(ctx, iris.Turn{
 		MessageID: m.ID, Session: session, Team: team,
-		From: m.Caller.From(), Text: m.Text, Context: m.Context,
+		From: m.Caller.From(), Text: m.Text, Context: m.Context, Awaited: !m.Task,
 		Emit: func(e iris.Event) {
 			e.MessageID = m.ID
 			d.bus.Publish(e)

@@ -135,6 +135,9 @@ func (d *Dispatcher) Estimate(ctx context.Context, m iris.Message) (position int
 	if runAt.After(begin) {
 		begin = runAt
 	}
+	if why := d.resting(m.Team); why != nil && m.Status == iris.StatusQueued && why.RetryAt.After(begin) {
+		begin = why.RetryAt
+	}
 	took, err := d.store.Durations(ctx, m.Team, recentTurns)
 	if err != nil || len(took) == 0 {
 		return position, time.Time{}, err

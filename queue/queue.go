@@ -36,8 +36,9 @@ type Config struct {
 
 // Limits bound what runs at once.
 type Limits struct {
-	Jobs int                                 // in all
-	Team func(team string) (jobs, tasks int) // of one team
+	Jobs    int                                 // in all
+	Team    func(team string) (jobs, tasks int) // of one team
+	Resting []string                            // teams whose tasks wait, however few run
 }
 
 // Why a running job's context ends.
@@ -167,7 +168,7 @@ func (q *Queue) claim(running map[string]iris.Job) (iris.Claim, bool) {
 	if len(running) >= limits.Jobs {
 		return iris.Claim{}, false
 	}
-	c := iris.Claim{Worker: q.cfg.Worker, Lease: q.cfg.Lease}
+	c := iris.Claim{Worker: q.cfg.Worker, Lease: q.cfg.Lease, FullTasks: limits.Resting}
 	jobs, tasks := map[string]int{}, map[string]int{}
 	for _, j := range running {
 		jobs[j.Team]++

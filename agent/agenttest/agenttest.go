@@ -33,6 +33,8 @@
 //	[[wait 2s]]            a pause
 //	[[pace 50ms]]          a pause before each of the following words and in tools
 //	[[retry 529]]          a model call that failed and is made again
+//	[[retry 429 60s]]      the same, after a pause
+//	[[limited 1h]]         the account's plan allows nothing for so long
 //	[[cut text]]           a text that is shown in pieces and then void: its stream broke
 //	[[fail 429]]           ends the turn with that status of the model's API; 0: no connection
 //	[[hang]]               prints nothing until it is interrupted

@@ -107,7 +107,13 @@ func (t *turn) run(steps []step) bool {
 		case "pace":
 			t.pace = s.duration()
 		case "retry":
-			t.retry(s.number())
+			if !t.retry(s) {
+				return t.aborted()
+			}
+		case "limited":
+			t.p.print(map[string]any{"type": "rate_limit_event", "rate_limit_info": map[string]any{
+				"status": "rejected", "resetsAt": time.Now().Add(s.duration()).Unix(), "rateLimitType": "five_hour",
+			}})
 		case "cut":
 			if !t.cut(s.arg) {
 				return t.aborted()
@@ -222,15 +228,25 @@ func (t *turn) cut(text string) bool {
 	return done
 }
 
-func (t *turn) retry(status int) {
-	var code any
-	if status != 0 {
-		code = status
-	}
-	t.p.print(map[string]any{
+// retry says that a model call failed and is made again, after the pause if one is named. It
+// is false if that was interrupted.
+func (t *turn) retry(s step) bool {
+	code, pause, _ := strings.Cut(s.arg, " ")
+	status := step{s.verb, code}.number()
+	line := map[string]any{
 		"type": "system", "subtype": "api_retry", "attempt": 1, "max_retries": 3, "retry_delay_ms": 500.5,
-		"error_status": code, "error": reason(status),
-	})
+		"error_status": any(status), "error": reason(status),
+	}
+	if status == 0 {
+		line["error_status"] = nil
+	}
+	var d time.Duration
+	if pause != "" {
+		d = step{s.verb, pause}.duration()
+		line["retry_delay_ms"] = d.Milliseconds()
+	}
+	t.p.print(line)
+	return d == 0 || !t.p.pause(d)
 }
 
 // reason is the CLI's word for a status of the model's API.

@@ -97,17 +97,18 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		return a, nil
 	}, db, log)
 	defer func() { err = errors.Join(err, processes.Close()) }()
+	var d *dispatch.Dispatcher
 	jobs := queue.New(queue.Config{
 		Worker: fmt.Sprint("pid ", os.Getpid()),
 		Grace:  turnGrace(cfg.Settings.ShutdownGrace),
-		Limits: func() queue.Limits { return limits(live) },
+		Limits: func() queue.Limits { return limits(live, d.Resting()) },
 	}, db, log)
 	sender, deliveries, err := s.deliveries(ctx, db, live, log)
 	if err != nil {
 		return err
 	}
 	deeds := audit.New(s.home, log)
-	d := dispatch.New(dispatch.Config{
+	d = dispatch.New(dispatch.Config{
 		MaxAttempts: func() int { return live.Get().Queue.MaxAttempts },
 		Backoff:     func() time.Duration { return live.Get().Queue.Backoff },
 		Audit:       deeds,
@@ -267,9 +268,10 @@ func turnGrace(grace time.Duration) time.Duration {
 }
 
 // limits are what the queue may run now.
-func limits(live *config.Live) queue.Limits {
+func limits(live *config.Live, resting []string) queue.Limits {
 	return queue.Limits{
-		Jobs: live.Get().Queue.MaxConcurrent,
+		Resting: resting,
+		Jobs:    live.Get().Queue.MaxConcurrent,
 		Team: func(name string) (jobs, tasks int) {
 			t, err := live.Team(name)
 			if err != nil {

@@ -79,7 +79,7 @@ func deeds() []deed {
 			}
 			return state{iris.JobDone, iris.StatusCancelled, s.attempt, false}, taken
 		}, func(ctx context.Context, b Backend, m iris.Message) (outcome, error) {
-			return told(b.Finish(ctx, end(m, iris.StatusCancelled), 0, last(ctx, b, m, iris.StatusCancelled)))
+			return told(b.Finish(ctx, end(m, iris.StatusCancelled), 0, last(m, iris.StatusCancelled)))
 		}},
 	}
 	for attempt := 1; attempt <= most+1; attempt++ {
@@ -97,6 +97,14 @@ func deeds() []deed {
 				return told(do(ctx, b, m))
 			}})
 		}
+		held("finish", func(s state) state {
+			return state{iris.JobDone, iris.StatusCompleted, s.attempt, false}
+		}, func(ctx context.Context, b Backend, m iris.Message) error {
+			return b.Finish(ctx, end(m, iris.StatusCompleted), attempt, last(m, iris.StatusCompleted))
+		})
+		if attempt > most { // nobody has been given it yet
+			break
+		}
 		held("renew", func(s state) state { return s }, func(ctx context.Context, b Backend, m iris.Message) error {
 			return b.Renew(ctx, job(m), time.Now().Add(time.Minute))
 		})
@@ -110,13 +118,6 @@ func deeds() []deed {
 		}, func(ctx context.Context, b Backend, m iris.Message) error {
 			return b.Return(ctx, job(m), nil, time.Now().Add(24*time.Hour))
 		})
-		for _, status := range []iris.Status{iris.StatusCompleted, iris.StatusFailed, iris.StatusCancelled} {
-			held("finish as "+string(status), func(s state) state {
-				return state{iris.JobDone, status, s.attempt, false}
-			}, func(ctx context.Context, b Backend, m iris.Message) error {
-				return b.Finish(ctx, end(m, status), attempt, last(ctx, b, m, status))
-			})
-		}
 	}
 	return all
 }
@@ -137,7 +138,7 @@ func end(m iris.Message, status iris.Status) iris.Message {
 }
 
 // last is the message's last event. Two who end it at once give it the same number.
-func last(ctx context.Context, b Backend, m iris.Message, status iris.Status) iris.Event {
+func last(m iris.Message, status iris.Status) iris.Event {
 	e := iris.Event{MessageID: m.ID, Seq: 2, At: time.Now(), Kind: iris.EventError}
 	if status == iris.StatusCompleted {
 		e.Kind = iris.EventComplete
@@ -169,6 +170,8 @@ func States(ctx context.Context, b Backend) (problems []string, tried int) {
 				at := []deed{a, second}
 				if second.do == nil {
 					at = at[:1]
+				} else if still(from, a) && still(from, second) {
+					continue // neither can be in the other's way
 				}
 				tried++
 				if problem := experiment(ctx, b, from, ways[from], at); problem != "" {
@@ -180,6 +183,12 @@ func States(ctx context.Context, b Backend) (problems []string, tried int) {
 		}
 	}
 	return problems, tried
+}
+
+// still reports whether the deed changes nothing there.
+func still(s state, d deed) bool {
+	to, _ := d.model(s)
+	return to == s
 }
 
 func sorted(ways map[state][]deed) []state {
@@ -284,9 +293,9 @@ func look(ctx context.Context, b Backend, m iris.Message) (state, error) {
 func clear(ctx context.Context, b Backend, m iris.Message, is state) {
 	switch is.job {
 	case iris.JobWaiting:
-		b.Finish(ctx, end(m, iris.StatusCancelled), 0, last(ctx, b, m, iris.StatusCancelled))
+		b.Finish(ctx, end(m, iris.StatusCancelled), 0, last(m, iris.StatusCancelled))
 	case iris.JobRunning:
-		b.Finish(ctx, end(m, iris.StatusFailed), is.attempt, last(ctx, b, m, iris.StatusFailed))
+		b.Finish(ctx, end(m, iris.StatusFailed), is.attempt, last(m, iris.StatusFailed))
 	}
 }
 
@@ -295,7 +304,7 @@ func (s *suite) states(t *testing.T) {
 	for _, p := range problems {
 		t.Error(p)
 	}
-	if tried < 1000 && len(problems) == 0 {
+	if tried < 300 && len(problems) == 0 {
 		t.Errorf("only %d schedules were tried", tried)
 	}
 	t.Logf("%d schedules, %d wrong", tried, len(problems))
