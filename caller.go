@@ -14,14 +14,15 @@ const (
 	CallerLocal CallerKind = "local" // the person whose machine this is
 	CallerTeam  CallerKind = "team"  // a configured team, asking from its own folder
 	CallerKey   CallerKind = "key"   // somebody with an API key
+	CallerJWT   CallerKind = "jwt"   // somebody with a token of an issuer that is trusted
 )
 
 // Caller is who asks. Kind and Name are its identity; the rest is what it may do.
 type Caller struct {
 	Kind CallerKind
-	Name string // the team's or the key's name; empty for the local user
+	Name string // the team's or the key's name, or a token's subject; empty for the local user
 
-	Scopes   []Scope  // of a key; the local user and teams may do everything
+	Scopes   []Scope  // of a key or token; the local user and teams may do everything
 	Teams    []string // the teams a key is bound to; empty means all
 	Standing bool     // a key whose messages without a session share one per team (DESIGN D3)
 	Limit    Limit    // of its requests; without requests, as for the local user and teams, there is none
@@ -32,7 +33,7 @@ func (c Caller) From() string {
 	switch c.Kind {
 	case CallerTeam:
 		return c.Name
-	case CallerKey:
+	case CallerKey, CallerJWT:
 		return "api"
 	default:
 		return "local"
@@ -53,15 +54,19 @@ func (c Caller) Is(o Caller) bool { return c.ID() == o.ID() }
 
 // May reports whether the caller has the scope.
 func (c Caller) May(s Scope) bool {
-	return c.trusted() || c.Kind == CallerKey && slices.ContainsFunc(c.Scopes, func(has Scope) bool { return has.Includes(s) })
+	return c.trusted() || c.Credentialed() && slices.ContainsFunc(c.Scopes, func(has Scope) bool { return has.Includes(s) })
 }
+
+// Credentialed reports whether the caller came with a key or a token: it may do what that
+// says, and "from" is not all of its name.
+func (c Caller) Credentialed() bool { return c.Kind == CallerKey || c.Kind == CallerJWT }
 
 // trusted reports whether the caller may do everything. Nobody, the zero Caller, may nothing.
 func (c Caller) trusted() bool { return c.Kind == CallerLocal || c.Kind == CallerTeam }
 
 // Reaches reports whether the caller may know about and ask the team.
 func (c Caller) Reaches(team string) bool {
-	return c.trusted() || c.Kind == CallerKey && (len(c.Teams) == 0 || slices.Contains(c.Teams, team))
+	return c.trusted() || c.Credentialed() && (len(c.Teams) == 0 || slices.Contains(c.Teams, team))
 }
 
 // MayRead reports whether the caller may read, follow and wait for the message: its own
@@ -125,6 +130,10 @@ func (s Scope) Includes(want Scope) bool {
 
 // KeyPrefix begins every API key.
 const KeyPrefix = "iris_sk_"
+
+// BasicPrefix begins a credential of basic authentication, where a credential is a text: a
+// name and a key follow, decoded, with a colon between.
+const BasicPrefix = "Basic "
 
 // KeyName is the form of a key's name: up to 128 visible characters, with blanks only inside,
 // and no colon, for the name is also the user of basic authentication.

@@ -58,7 +58,7 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 	} else {
 		m.SessionName = a.SessionID
 	}
-	fresh := a.Caller.Kind == iris.CallerKey && !a.Caller.Standing // DESIGN D3
+	fresh := a.Caller.Credentialed() && !a.Caller.Standing // DESIGN D3
 	dedupe := ""
 	if a.Task && !a.NoDedupe {
 		dedupe = sameness(a)

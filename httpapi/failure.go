@@ -34,6 +34,7 @@ type failure struct {
 
 	status  int
 	retryAt time.Time // zero: nobody knows
+	basic   bool      // UNAUTHORIZED: basic authentication is taken, too
 }
 
 // problem is what is wrong with a field of the request.
@@ -60,7 +61,11 @@ func (f *failure) ContentType(string) string { return "application/json" }
 func (f *failure) GetHeaders() http.Header {
 	switch f.Code {
 	case iris.CodeUnauthorized:
-		return http.Header{"Www-Authenticate": {`Bearer realm="iris"`}}
+		h := http.Header{"Www-Authenticate": {`Bearer realm="iris"`}}
+		if f.basic {
+			h.Add("WWW-Authenticate", `Basic realm="iris", charset="UTF-8"`)
+		}
+		return h
 	case iris.CodeRateLimited:
 		wait := max(1, (f.ResetAt-f.Timestamp+999)/1000) // seconds, rounded up
 		return http.Header{"Retry-After": {strconv.FormatInt(wait, 10)}}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"strings"
@@ -110,12 +111,23 @@ func (s *Server) message(ctx context.Context, req *request, id string) (iris.Mes
 	return m, nil
 }
 
-// credential is what the request shows, or empty.
+// credential is what the request shows, or empty. Basic authentication comes last: it may be
+// meant for a proxy in front of Iris.
 func credential(h http.Header) string {
-	if scheme, rest, ok := strings.Cut(h.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(rest)
+	scheme, rest, _ := strings.Cut(h.Get("Authorization"), " ")
+	rest = strings.TrimSpace(rest)
+	if strings.EqualFold(scheme, "Bearer") {
+		return rest
 	}
-	return h.Get("X-Api-Key")
+	if key := h.Get("X-Api-Key"); key != "" {
+		return key
+	}
+	if strings.EqualFold(scheme, "Basic") {
+		if decoded, err := base64.StdEncoding.DecodeString(rest); err == nil {
+			return iris.BasicPrefix + string(decoded)
+		}
+	}
+	return ""
 }
 
 // plain makes huma read the body as JSON, whatever its type says (curl says it is a form), and

@@ -104,7 +104,7 @@ func itemOf(m iris.Message) historyItem {
 	if m.Task {
 		item.JobID = m.JobID()
 	}
-	if m.Caller.Kind == iris.CallerKey {
+	if m.Caller.Credentialed() {
 		item.Caller = m.Caller.Name
 	}
 	if m.Status == iris.StatusCompleted {

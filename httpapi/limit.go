@@ -30,15 +30,18 @@ func (s *Server) charge(ctx context.Context, caller iris.Caller) (iris.Allowance
 // refused counts a bad credential against the address that it came from, and says what is
 // said of it: that it is bad, or, after too many, to wait.
 func (s *Server) refused(ctx context.Context, req *request, refusal error) error {
-	who := addressGroup(req.address)
-	if who == "" || iris.CodeOf(refusal) != iris.CodeUnauthorized {
+	if iris.CodeOf(refusal) != iris.CodeUnauthorized {
 		return refusal
 	}
-	left, err := take(ctx, s.cfg.Failures, who, failuresLimit, "too many bad credentials came from your address")
-	if err != nil {
-		return req.limited(left, err)
+	if who := addressGroup(req.address); who != "" {
+		left, err := take(ctx, s.cfg.Failures, who, failuresLimit, "too many bad credentials came from your address")
+		if err != nil {
+			return req.limited(left, err)
+		}
 	}
-	return refusal
+	f := req.newFailure(iris.AsError(refusal))
+	f.basic = s.cfg.Basic()
+	return f
 }
 
 // take counts one request; RATE_LIMITED with the reason if it is one too many.

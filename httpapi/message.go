@@ -121,7 +121,7 @@ func (s *Server) view(ctx context.Context, req *request, m iris.Message) (*messa
 		Status: m.Status, Progress: progressOf(m.Progress), Attempts: m.Attempts,
 		CreatedAt: m.CreatedAt.UnixMilli(), StartedAt: unixMilli(m.StartedAt), CompletedAt: unixMilli(m.CompletedAt),
 	}
-	if m.Caller.Kind == iris.CallerKey {
+	if m.Caller.Credentialed() {
 		v.Caller = m.Caller.Name
 	}
 	if m.Task {

@@ -56,8 +56,9 @@ func (s *Server) humaConfig() huma.Config {
 		Schemas: schemas,
 		Headers: headers(),
 		SecuritySchemes: map[string]*huma.SecurityScheme{
-			"bearer": {Type: "http", Scheme: "bearer", Description: "An API key, iris_sk_…"},
+			"bearer": {Type: "http", Scheme: "bearer", Description: "An API key, iris_sk_…; where api.auth.type is jwt, also a token of the configured issuer"},
 			"apiKey": {Type: "apiKey", In: "header", Name: "X-Api-Key", Description: "The same key"},
+			"basic":  {Type: "http", Scheme: "basic", Description: "The key's name and the key, where api.auth.type is basic"},
 		},
 	}
 	cfg.Components.Responses = failures(schemas)

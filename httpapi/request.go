@@ -99,8 +99,8 @@ func (s *Server) record(g *gin.Context, req *request) {
 	if agent := g.Request.UserAgent(); agent != "" {
 		attrs = append(attrs, slog.String("userAgent", clip(agent)))
 	}
-	if req.caller.Kind == iris.CallerKey {
-		attrs = append(attrs, slog.String("key", req.caller.Name))
+	if req.caller.Credentialed() {
+		attrs = append(attrs, slog.String(string(req.caller.Kind), req.caller.Name))
 	}
 	if req.code != "" {
 		attrs = append(attrs, slog.String("code", string(req.code)))

@@ -103,6 +103,7 @@ type Config struct {
 	Limits         Limiter               // counts the requests of callers; nobody is limited
 	Failures       Limiter               // counts the refused credentials of addresses; likewise
 	Audit          Audit                 // nothing is written down
+	Basic          func() bool           // whether keys are taken as passwords, asked at each refusal; they are not
 	TrustedProxies func() []netip.Prefix // whose word on a client's address is taken, asked at each request; nobody's
 	MaxBodyBytes   func() int64          // the largest request body, asked at each request; 1 MiB
 	HeaderTimeout  time.Duration         // for a request's head to arrive whole; 10 s
@@ -157,6 +158,9 @@ func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Se
 	}
 	if cfg.Failures == nil {
 		cfg.Failures = unlimited{}
+	}
+	if cfg.Basic == nil {
+		cfg.Basic = func() bool { return false }
 	}
 	if cfg.TrustedProxies == nil {
 		cfg.TrustedProxies = func() []netip.Prefix { return nil }

@@ -63,7 +63,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.Bound(func() int { return live.Get().Queue.MaxWaiting })
-	keys, err := keysOf(ctx, s.home, db, live)
+	keys, err := keysOf(s.home, db, live, log)
 	if err != nil {
 		return err
 	}
@@ -192,6 +192,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 
 			Limits:         limit.New(0), // of callers there are only so many
 			Failures:       limit.New(10_000),
+			Basic:          func() bool { return p.live.Get().API.Auth.Type == "basic" },
 			Audit:          p.deeds,
 			TrustedProxies: func() []netip.Prefix { return p.live.Get().API.TrustedProxies },
 		}, p.d, p.db, p.keys, p.log)
@@ -282,8 +283,9 @@ func limits(live *config.Live, resting []string) queue.Limits {
 	}
 }
 
-// keysOf knows who may call: the local user, the file's keys and the store's.
-func keysOf(ctx context.Context, home string, db *store.DB, live *config.Live) (*auth.Auth, error) {
+// keysOf knows who may call: the local user, the file's keys and the store's, and whom the
+// file trusts beside them.
+func keysOf(home string, db *store.DB, live *config.Live, log *slog.Logger) (*auth.Auth, error) {
 	local, err := auth.LocalKey(home)
 	if err != nil {
 		return nil, err
@@ -291,6 +293,12 @@ func keysOf(ctx context.Context, home string, db *store.DB, live *config.Live) (
 	return auth.New(auth.Config{
 		Store: db, Keys: live.Keys, LocalHash: auth.Hash(local),
 		Standing: func() bool { return live.Get().API.Standing() },
+		Basic:    func() bool { return live.Get().API.Auth.Type == "basic" },
+		JWT: func() (auth.JWT, bool) {
+			a := live.Get().API.Auth
+			return auth.JWT{Secret: string(a.JWT.Secret), JWKS: a.JWT.JWKS, Issuer: a.JWT.Issuer, Audience: a.JWT.Audience}, a.Type == "jwt"
+		},
+		Log: log,
 	}), nil
 }
 

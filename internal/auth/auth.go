@@ -1,9 +1,11 @@
 // Package auth makes callers of credentials: API keys of the store and of the configuration,
-// and the local key, which is the person whose machine this is. Only hashes of keys are kept
-// and compared; whoever has no good key learns nothing about the keys there are.
+// the local key, which is the person whose machine this is, and tokens of an issuer that the
+// configuration trusts. Only hashes of keys are kept and compared; whoever has no good key
+// learns nothing about the keys there are.
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -11,7 +13,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	iris "github.com/iris-mcp/iris-mcp"
@@ -33,13 +38,37 @@ type Config struct {
 	Standing func() bool
 	// LocalHash is the hash of the local key.
 	LocalHash string
+	// Basic reports whether keys may be shown as passwords now, and JWT says which tokens are
+	// good now, if any are. Both may be called at once; nil is no.
+	Basic func() bool
+	JWT   func() (JWT, bool)
+
+	Transport http.RoundTripper // gets JWKS; nil is http.DefaultTransport
+	Log       *slog.Logger      // of JWKS that cannot be had; nil is none
 }
 
 // Auth tells who a caller is. Its methods may be called at once.
-type Auth struct{ c Config }
+type Auth struct {
+	c      Config
+	client *http.Client // of JWKS
+
+	mu  sync.Mutex
+	set *keySet // of the JWKS that was last configured
+}
 
 // New makes an Auth.
-func New(c Config) *Auth { return &Auth{c} }
+func New(c Config) *Auth {
+	if c.Basic == nil {
+		c.Basic = func() bool { return false }
+	}
+	if c.JWT == nil {
+		c.JWT = func() (JWT, bool) { return JWT{}, false }
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Auth{c: c, client: newSetClient(cmp.Or(c.Transport, http.DefaultTransport))}
+}
 
 // The three things that are said to who has no good key, in the words of the API's design up
 // to the colon. An unknown key and a revoked one are answered alike.
@@ -52,13 +81,36 @@ const (
 // maxCredential is longer than any key; what is longer is not worth hashing.
 const maxCredential = 1024
 
-// Caller is who the credential belongs to: the key alone, without "Bearer". UNAUTHORIZED for
-// one that is missing, unknown, revoked or expired; an error of the store is no refusal and
-// comes back as it is.
+// Caller is who the credential belongs to: the key or the token alone, without "Bearer", or a
+// name and a key behind iris.BasicPrefix. UNAUTHORIZED for one that is missing, unknown, revoked or
+// expired, or of a kind that is not taken; an error of the store is no refusal and comes back
+// as it is.
 func (a *Auth) Caller(ctx context.Context, credential string) (iris.Caller, error) {
+	name, basic := "", false
+	if rest, ok := strings.CutPrefix(credential, iris.BasicPrefix); ok {
+		if !a.c.Basic() {
+			return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, sayMissing)
+		}
+		basic = true
+		name, credential, _ = strings.Cut(rest, ":") // no name of a key has a colon
+	}
 	if credential == "" {
 		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, sayMissing)
 	}
+	if looksLikeToken(credential) && !basic {
+		if jwt, ok := a.c.JWT(); ok {
+			return a.token(ctx, jwt, credential)
+		}
+	}
+	caller, err := a.key(ctx, credential)
+	if err == nil && basic && !same(Hash(name), Hash(caller.Name)) && caller.Kind != iris.CallerLocal {
+		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, sayInvalid)
+	}
+	return caller, err
+}
+
+// key is who the key belongs to.
+func (a *Auth) key(ctx context.Context, credential string) (iris.Caller, error) {
 	if len(credential) > maxCredential {
 		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, sayInvalid)
 	}

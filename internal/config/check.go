@@ -68,7 +68,7 @@ func (r *reader) api(c *Config) {
 			r.wrong(fmt.Sprintf("api.cors.origins[%d]", i), "%q is no origin: write https://host or https://host:port, without a path", origin)
 		}
 	}
-	r.jwt(a)
+	r.jwt(c)
 }
 
 func isAddress(host string) bool {
@@ -76,8 +76,8 @@ func isAddress(host string) bool {
 	return err == nil && !strings.Contains(host, "/")
 }
 
-func (r *reader) jwt(a *API) {
-	j := &a.Auth.JWT
+func (r *reader) jwt(c *Config) {
+	a, j := &c.API, &c.API.Auth.JWT
 	switch {
 	case j.Secret != "" && j.JWKS != "":
 		r.wrong("api.auth.jwt", "takes secret or jwks, not both")
@@ -92,6 +92,15 @@ func (r *reader) jwt(a *API) {
 			return
 		}
 		j.JWKS = r.absolute("api.auth.jwt.jwks", j.JWKS)
+	}
+	if u, err := url.Parse(j.JWKS); strings.HasPrefix(j.JWKS, "https://") && (err != nil || u.Host == "" || u.User != nil) {
+		r.wrong("api.auth.jwt.jwks", "must be an https address, without a name or a password in it")
+	}
+	switch {
+	case a.Auth.Type != "jwt" && *j != (JWT{}):
+		r.warn(c, "api.auth.jwt", "counts only with api.auth.type: jwt")
+	case a.Auth.Type == "jwt" && j.JWKS != "" && j.Audience == "":
+		r.warn(c, "api.auth.jwt", "has no audience, so a token that this issuer has made for another service is good here too")
 	}
 }
 

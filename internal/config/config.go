@@ -239,12 +239,13 @@ func teamNotFound(name string, names []string) *iris.Error {
 }
 
 // CheckBind refuses to open the API to other machines while nobody has a key to it: a host
-// that is not loopback, and no valid key in the file nor, as the caller knows, in the store.
+// that is not loopback, no valid key in the file nor, as the caller knows, in the store, and
+// no issuer of tokens.
 func (c *Config) CheckBind(hasStoreKeys bool) error {
 	if !c.API.Enabled || hasStoreKeys || loopback(c.API.Host) {
 		return nil
 	}
-	if slices.ContainsFunc(c.Keys, iris.Key.Valid) {
+	if slices.ContainsFunc(c.Keys, iris.Key.Valid) || c.API.Auth.Type == "jwt" {
 		return nil
 	}
 	return fmt.Errorf("api.host is %q, which other machines can reach, but there is no API key: make one with `iris-mcp api-key create --name NAME --scope \"*\"`, or remove api.host", c.API.Host)

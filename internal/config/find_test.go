@@ -91,6 +91,8 @@ func TestNobodyFromOutsideWithoutAKey(t *testing.T) {
 		{"every network, with a key in the store", "{host: 0.0.0.0}", true, false},
 		{"every network, with a key in the file", "{host: 0.0.0.0" + valid + "}", false, false},
 		{"every network, with an expired key", "{host: 0.0.0.0" + expired + "}", false, true},
+		{"every network, with tokens", "{host: 0.0.0.0, auth: {type: jwt, jwt: {secret: " + strings.Repeat("s", 32) + "}}}", false, false},
+		{"every network, with tokens that do not count", "{host: 0.0.0.0, auth: {jwt: {secret: " + strings.Repeat("s", 32) + "}}}", false, true},
 		{"nothing is served", "{host: 0.0.0.0, enabled: false}", false, false},
 	} {
 		err := load(t, "api: "+tt.api).CheckBind(tt.storeKeys)

@@ -245,6 +245,25 @@ api:
 	}
 }
 
+func TestTokens(t *testing.T) {
+	secret := strings.Repeat("s", 32)
+	for _, tt := range []struct{ name, auth, warning string }{
+		{"a secret", "{type: jwt, jwt: {secret: " + secret + "}}", ""},
+		{"keys for this Iris alone", "{type: jwt, jwt: {jwks: 'https://a.example/keys', audience: iris}}", ""},
+		{"keys that others use too", "{type: jwt, jwt: {jwks: 'https://a.example/keys', issuer: a}}", "api.auth.jwt: has no audience, so a token that this issuer has made for another service is good here too"},
+		{"what does not count", "{type: basic, jwt: {secret: " + secret + "}}", "api.auth.jwt: counts only with api.auth.type: jwt"},
+	} {
+		c := load(t, "api: {auth: "+tt.auth+"}\n")
+		if got := strings.Join(c.Warnings, "\n"); got != "" && tt.warning == "" || !strings.HasSuffix(got, tt.warning) {
+			t.Errorf("%s: %q", tt.name, got)
+		}
+	}
+	c := load(t, "api: {auth: {type: jwt, jwt: {jwks: keys.json, audience: iris}}}\n")
+	if want := filepath.Join(filepath.Dir(c.File), "keys.json"); c.API.Auth.JWT.JWKS != want {
+		t.Errorf("a file is %s, want %s", c.API.Auth.JWT.JWKS, want)
+	}
+}
+
 func TestWhatIsNotActedUponIsSaid(t *testing.T) {
 	c := load(t, `
 api:
@@ -262,8 +281,6 @@ queue: {keep: 7d}
 webhooks: {retryDelays: [1s]}
 `)
 	said := []string{
-		"api.auth.type",
-		"api.auth.jwt",
 		"settings.maxDepth",
 		"queue.keep",
 	}

@@ -9,9 +9,6 @@ var notYet = []struct {
 	value   string // only this one; empty: any
 	says    string
 }{
-	{"api.auth.type", "basic", "this version takes bearer keys only"},
-	{"api.auth.type", "jwt", "this version takes bearer keys only"},
-	{"api.auth.jwt", "", "this version takes bearer keys only"},
 	{"settings.maxDepth", "", "in this version teams do not ask each other on their own"},
 	{"queue.keep", "", "this version keeps everything"},
 }
