@@ -108,7 +108,7 @@ func (s *Server) register() {
 			answer.Description = r.gives
 		}
 		if !r.open {
-			r.op.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}}
+			r.op.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}, {"basic": {}}}
 			r.op.Extensions["x-scopes"] = r.scopes
 		}
 		if r.own {
