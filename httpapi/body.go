@@ -147,9 +147,9 @@ func (b *body) hungUp() bool { return b.g.Writer.Header().Get("Connection") == "
 // buffers are for answers on their way out.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// encode writes v as JSON, all at once and with a deadline. That a client has gone is no
-// error: net/http ends the request's context then.
-func (s *Server) encode(w io.Writer, v any) error {
+// encode writes v as JSON, all at once. That a client has gone is no error: net/http ends the
+// request's context then.
+func encode(w io.Writer, v any) error {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer func() {
 		if buf.Cap() <= 1<<20 {
@@ -160,11 +160,8 @@ func (s *Server) encode(w io.Writer, v any) error {
 	if err := encodeJSON(buf, v); err != nil {
 		return err
 	}
-	if w, ok := w.(http.ResponseWriter); ok {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
-		if w.Header().Get("Connection") == "close" { // the answer is whole before the server lingers
-			w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
-		}
+	if w, ok := w.(http.ResponseWriter); ok && w.Header().Get("Connection") == "close" {
+		w.Header().Set("Content-Length", strconv.Itoa(buf.Len())) // it is whole before the server lingers
 	}
 	_, _ = w.Write(buf.Bytes())
 	return nil

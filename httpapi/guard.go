@@ -30,9 +30,11 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 			return
 		}
 	}
-	if err := s.admit(ctx, req, g.Request.Header, g.Writer.Header()); err != nil {
-		s.fail(g, err)
-		return
+	if !req.route.near || !near(g.Request) {
+		if err := s.admit(ctx, req, g.Request.Header, g.Writer.Header()); err != nil {
+			s.fail(g, err)
+			return
+		}
 	}
 	if err := plain(g.Request); err != nil {
 		s.fail(g, err)

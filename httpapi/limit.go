@@ -24,7 +24,11 @@ func (unlimited) Take(context.Context, string, iris.Limit) (iris.Allowance, erro
 // charge counts one request against the caller's limit: RATE_LIMITED when that is used up.
 // The caller is as Auth has just said, for its limit may have been changed.
 func (s *Server) charge(ctx context.Context, caller iris.Caller) (iris.Allowance, error) {
-	return take(ctx, s.cfg.Limits, string(caller.Kind)+"/"+caller.Name, caller.Limit, "this key has used up its limit of "+caller.Limit.String())
+	left, err := take(ctx, s.cfg.Limits, string(caller.Kind)+"/"+caller.Name, caller.Limit, "this key has used up its limit of "+caller.Limit.String())
+	if iris.CodeOf(err) == iris.CodeRateLimited {
+		s.cfg.Metrics.Limited("key")
+	}
+	return left, err
 }
 
 // refused counts a bad credential against the address that it came from, and says what is
@@ -33,8 +37,12 @@ func (s *Server) refused(ctx context.Context, req *request, refusal error) error
 	if iris.CodeOf(refusal) != iris.CodeUnauthorized {
 		return refusal
 	}
+	s.cfg.Metrics.LoginFailed()
 	if who := addressGroup(req.address); who != "" {
 		left, err := take(ctx, s.cfg.Failures, who, failuresLimit, "too many bad credentials came from your address")
+		if iris.CodeOf(err) == iris.CodeRateLimited {
+			s.cfg.Metrics.Limited("address")
+		}
 		if err != nil {
 			return req.limited(left, err)
 		}

@@ -34,7 +34,7 @@ func (s *Server) humaConfig() huma.Config {
 	cfg.CreateHooks = nil // it would put $schema into every answer
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
 	cfg.RejectUnknownQueryParameters = true
-	cfg.Formats = map[string]huma.Format{"application/json": {Marshal: s.encode, Unmarshal: decode}}
+	cfg.Formats = map[string]huma.Format{"application/json": {Marshal: encode, Unmarshal: decode}}
 
 	cfg.Info.Description = introduction
 	cfg.Info.License = &huma.License{Name: "MIT", Identifier: "MIT"}

@@ -42,7 +42,8 @@ func requestOf(ctx context.Context) *request { return ctx.Value(requestKey{}).(*
 func (s *Server) outer(g *gin.Context) {
 	req := &request{id: requestID(g.GetHeader("X-Request-Id")), arrived: time.Now(), address: clientAddress(g.Request, s.cfg.TrustedProxies())}
 	g.Request = g.Request.WithContext(context.WithValue(g.Request.Context(), requestKey{}, req))
-	h := g.Writer.Header()
+	out := s.patient(g)
+	h := out.Header()
 	h.Set("X-Request-Id", req.id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
@@ -67,7 +68,7 @@ func (s *Server) outer(g *gin.Context) {
 			s.fail(g, err)
 		}
 		s.record(g, req)
-		_ = http.NewResponseController(g.Writer).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+		out.deadline() // for what is still on its way
 		req.body.linger()
 	}()
 	if !s.cors(g) {
@@ -75,16 +76,17 @@ func (s *Server) outer(g *gin.Context) {
 	}
 }
 
-// record writes the request's line.
+// record writes the request's line, and counts it.
 func (s *Server) record(g *gin.Context, req *request) {
 	level, status := slog.LevelInfo, g.Writer.Status()
+	s.cfg.Metrics.Request(g.FullPath(), g.Request.Method, status, time.Since(req.arrived))
 	switch {
 	case req.code == iris.CodeInternal:
 		level = slog.LevelError
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
-	case req.route != nil && req.route.open:
-		level = slog.LevelDebug
+	case req.route != nil && (req.route.open || req.route.near):
+		level = slog.LevelDebug // somebody asks every few seconds
 	}
 	attrs := []slog.Attr{
 		slog.String("method", clip(g.Request.Method)),
@@ -128,7 +130,7 @@ func (s *Server) fail(g *gin.Context, err error) {
 func (s *Server) writeJSON(g *gin.Context, status int, v any) {
 	g.Writer.Header().Set("Content-Type", "application/json")
 	g.Status(status)
-	if err := s.encode(g.Writer, v); err != nil {
+	if err := encode(g.Writer, v); err != nil {
 		panic(err) // v is one of ours
 	}
 }

@@ -20,6 +20,7 @@ type route struct {
 	scopes []iris.Scope // all of them are needed
 
 	open  bool  // no key is needed
+	near  bool  // nor for a program of this machine (near)
 	also  []int // statuses of errors that only some routes answer with
 	local bool  // on a loopback bind, only for this machine's own names and pages (Server.foreign)
 	// own routes are about one message, which its sender may use without the scopes. The
@@ -214,6 +215,17 @@ func routes() []*route {
 					"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}},
 				}}
 				does((*Server).serveOpenAPI)(s, r)
+			},
+		},
+		{
+			op:     get("/metrics", "metrics", "Server", "Metrics for Prometheus"),
+			about:  "docs/metrics.md says what each one means. A program on the server's own machine needs no key, unless it asks for somebody else, as a proxy does. A key that is bound to teams does not reach them.",
+			gives:  "The metrics, text format 0.0.4",
+			scopes: []iris.Scope{iris.ScopeProcessesRead},
+			near:   true,
+			register: func(s *Server, r *route) {
+				r.op.Responses["200"] = &huma.Response{Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
+				does((*Server).metrics)(s, r)
 			},
 		},
 		{

@@ -37,6 +37,7 @@ func TestScopes(t *testing.T) {
 		"POST /api/v1/teams/{team}/restart":        {"/api/v1/teams/backend/restart", "", []string{"all", "admin", "local", "operator"}},
 		"GET /api/v1/permissions":                  {"/api/v1/permissions", "", []string{"all", "admin", "local", "operator"}},
 		"POST /api/v1/permissions/{permissionId}":  {"/api/v1/permissions/per_1", `{"decision":"deny"}`, []string{"all", "admin", "local", "operator"}},
+		"GET /metrics":                             {"/metrics", "", []string{"all", "admin", "local", "watcher", "operator"}},
 		"GET /openapi.json":                        {"/openapi.json", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /docs":                                {"/docs", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /":                                    {"/", "", append([]string{"-", "wrong"}, everybody...)},

@@ -104,6 +104,7 @@ type Config struct {
 	Failures       Limiter               // counts the refused credentials of addresses; likewise
 	Audit          Audit                 // nothing is written down
 	Basic          func() bool           // whether keys are taken as passwords, asked at each refusal; they are not
+	Metrics        Metrics               // nothing is counted
 	TrustedProxies func() []netip.Prefix // whose word on a client's address is taken, asked at each request; nobody's
 	MaxBodyBytes   func() int64          // the largest request body, asked at each request; 1 MiB
 	HeaderTimeout  time.Duration         // for a request's head to arrive whole; 10 s
@@ -171,6 +172,9 @@ func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Se
 	if cfg.Origins == nil {
 		cfg.Origins = func() []string { return nil }
 	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = unmeasured{}
+	}
 	cfg.HeaderTimeout = cmp.Or(cfg.HeaderTimeout, 10*time.Second)
 	cfg.BodyTimeout = cmp.Or(cfg.BodyTimeout, 30*time.Second)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 20*time.Second)
@@ -230,6 +234,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		ReadHeaderTimeout: s.cfg.HeaderTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.connection,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 
 		DisableGeneralOptionsHandler: true, // it waits for the body of OPTIONS * without an end

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -178,12 +177,14 @@ func (s *Server) goOn(ctx context.Context, req *request, m iris.Message, after i
 func (s *Server) follow(req *request, messageID string, after int64) *streamOut {
 	return &streamOut{func(h huma.Context) {
 		g := humagin.Unwrap(h)
-		f := &follower{server: s, req: req, g: g, ctl: http.NewResponseController(g.Writer), checked: time.Now()}
+		f := &follower{server: s, req: req, g: g, checked: time.Now()}
 		header := g.Writer.Header()
 		header.Set("Content-Type", "text/event-stream")
 		header.Set("X-Accel-Buffering", "no") // nginx would gather the events
 		g.Status(http.StatusOK)
 		defer s.attend(req, g.Request.Header, messageID)()
+		s.cfg.Metrics.Streams("sse", 1)
+		defer s.cfg.Metrics.Streams("sse", -1)
 		if err := f.run(g.Request.Context(), messageID, after); err != nil {
 			req.code, req.err = iris.CodeInternal, err
 		}
@@ -195,7 +196,6 @@ type follower struct {
 	server  *Server
 	req     *request
 	g       *gin.Context
-	ctl     *http.ResponseController
 	buf     bytes.Buffer
 	checked time.Time // when the key was last known to be good
 }
@@ -226,7 +226,7 @@ func (f *follower) run(ctx context.Context, messageID string, after int64) error
 		}
 	}()
 
-	f.flush()
+	f.g.Writer.Flush()
 	beat := time.NewTimer(heartbeat)
 	defer beat.Stop()
 	for {
@@ -243,7 +243,7 @@ func (f *follower) run(ctx context.Context, messageID string, after int64) error
 			}
 			f.event(ev)
 			if ev.Last() || len(events) == 0 {
-				f.flush()
+				f.g.Writer.Flush()
 			}
 			if ev.Last() {
 				return nil
@@ -253,8 +253,8 @@ func (f *follower) run(ctx context.Context, messageID string, after int64) error
 			if !f.stillGood(ctx) {
 				return nil
 			}
-			f.write(": still working\n\n")
-			f.flush()
+			_, _ = f.g.Writer.WriteString(": still working\n\n")
+			f.g.Writer.Flush()
 			beat.Reset(heartbeat)
 		}
 	}
@@ -272,7 +272,7 @@ func (f *follower) stillGood(ctx context.Context) bool {
 		return true
 	}
 	f.send("", string(iris.EventError), f.req.newFailure(iris.AsError(err)))
-	f.flush()
+	f.g.Writer.Flush()
 	return false
 }
 
@@ -292,24 +292,7 @@ func (f *follower) send(id, name string, data any) {
 		id = " " + id
 	}
 	line := bytes.TrimSuffix(f.buf.Bytes(), []byte("\n"))
-	f.deadline()
-	_ = sse.Encode(f.g.Writer, sse.Event{Id: id, Event: " " + name, Data: line}) // see deadline
-}
-
-func (f *follower) write(text string) {
-	f.deadline()
-	_, _ = io.WriteString(f.g.Writer, text)
-}
-
-// deadline bounds the next writes. One that fails ends the request's context, by net/http,
-// and so the stream; nobody else notices. net/http lifts it after the request.
-func (f *follower) deadline() {
-	_ = f.ctl.SetWriteDeadline(time.Now().Add(f.server.cfg.WriteTimeout))
-}
-
-func (f *follower) flush() {
-	f.deadline()
-	f.g.Writer.Flush()
+	_ = sse.Encode(f.g.Writer, sse.Event{Id: id, Event: " " + name, Data: line}) // one that fails ends ctx
 }
 
 // eventID is what a client gives back to go on behind the event.

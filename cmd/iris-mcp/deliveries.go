@@ -9,6 +9,7 @@ import (
 
 	"github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/internal/config"
+	"github.com/iris-mcp/iris-mcp/internal/metrics"
 	"github.com/iris-mcp/iris-mcp/internal/store"
 	"github.com/iris-mcp/iris-mcp/internal/webhook"
 	"github.com/iris-mcp/iris-mcp/queue"
@@ -28,7 +29,7 @@ const (
 const deliveryGrace = time.Second
 
 // deliveries are the webhooks: who attempts one, and the queue that they stand in.
-func (s server) deliveries(ctx context.Context, db *store.DB, live *config.Live, log *slog.Logger) (*webhook.Sender, *queue.Queue, error) {
+func (s server) deliveries(ctx context.Context, db *store.DB, live *config.Live, figures *metrics.Metrics, log *slog.Logger) (*webhook.Sender, *queue.Queue, error) {
 	if _, err := secretsOf(s.home, live.Get()); err != nil {
 		return nil, nil, err
 	}
@@ -39,6 +40,7 @@ func (s server) deliveries(ctx context.Context, db *store.DB, live *config.Live,
 			return webhook.Settings{AllowPrivate: w.AllowPrivate, RetryDelays: w.RetryDelays, Timeout: w.Timeout}
 		},
 		Secrets: func() ([]string, error) { return secretsOf(s.home, live.Get()) },
+		Ended:   figures.Webhook,
 	}, db, log)
 	q := queue.New(queue.Config{
 		Worker: fmt.Sprint("pid ", os.Getpid()),

@@ -28,6 +28,7 @@ import (
 	"github.com/iris-mcp/iris-mcp/internal/cert"
 	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/iris-mcp/iris-mcp/internal/limit"
+	"github.com/iris-mcp/iris-mcp/internal/metrics"
 	"github.com/iris-mcp/iris-mcp/internal/owner"
 	"github.com/iris-mcp/iris-mcp/internal/process"
 	"github.com/iris-mcp/iris-mcp/internal/store"
@@ -83,14 +84,25 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 
 	events := bus.New(db, log)
 	defer func() { err = errors.Join(err, events.Close()) }()
+	var processes *pool.Pool // made below
+	state := metrics.State{
+		Teams: live.Teams, Processes: func(team string) []iris.Process { return processes.Processes(team) },
+		Backlog: db.Backlog, Refused: live.LastError, Size: func() int64 { return recordSize(s.home) }, Log: log,
+	}
+	if crt != nil {
+		state.Expires = crt.Expires
+	}
+	figures := metrics.New(version, state)
 	launcher := agent.New(agent.Config{Keeper: keeper, Log: log})
-	processes := pool.New(pool.Config{
+	processes = pool.New(pool.Config{
 		MaxProcesses: func() int { return live.Get().Settings.MaxProcesses },
 		Teams:        live.Teams,
 		Starts:       runtime.NumCPU(),
 		RSS:          process.RSS,
 	}, func(ctx context.Context, t iris.Team, agentID string, resume bool) (pool.Agent, error) {
+		began := time.Now()
 		a, err := launcher.Start(ctx, t, agentID, resume)
+		figures.Started(t.Name, time.Since(began), err)
 		if err != nil {
 			return nil, err // not a nil *agent.Agent in an interface
 		}
@@ -103,7 +115,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		Grace:  turnGrace(cfg.Settings.ShutdownGrace),
 		Limits: func() queue.Limits { return limits(live, d.Resting()) },
 	}, db, log)
-	sender, deliveries, err := s.deliveries(ctx, db, live, log)
+	sender, deliveries, err := s.deliveries(ctx, db, live, figures, log)
 	if err != nil {
 		return err
 	}
@@ -113,13 +125,16 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		Backoff:     func() time.Duration { return live.Get().Queue.Backoff },
 		Audit:       deeds,
 		Callback:    sender.Check,
-	}, live, db, events, processes, jobs, log)
+	}, live, watchedStore{db, figures}, watchedBus{events, figures}, watchedPool{processes, figures}, jobs, log)
 	why := dispatch.Reasons{Shutdown: queue.ErrShutdown, LeaseLost: queue.ErrLeaseLost}
-	jobs.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) { d.Run(ctx, j, why) })
+	jobs.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) {
+		figures.Waited(j.Team, time.Since(j.RunAt))
+		d.Run(ctx, j, why)
+	})
 	if err := d.Recover(ctx); err != nil {
 		return err
 	}
-	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, deliveries, d, deeds, cfg.Settings.ShutdownGrace, log})
+	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, deliveries, d, deeds, figures, cfg.Settings.ShutdownGrace, log})
 }
 
 // parts are what serve serves.
@@ -135,6 +150,7 @@ type parts struct {
 	deliveries *queue.Queue
 	d          *dispatch.Dispatcher
 	deeds      *audit.Log
+	figures    *metrics.Metrics
 	grace      time.Duration
 	log        *slog.Logger
 }
@@ -194,6 +210,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 			Failures:       limit.New(10_000),
 			Basic:          func() bool { return p.live.Get().API.Auth.Type == "basic" },
 			Audit:          p.deeds,
+			Metrics:        p.figures,
 			TrustedProxies: func() []netip.Prefix { return p.live.Get().API.TrustedProxies },
 		}, p.d, p.db, p.keys, p.log)
 		defer context.AfterFunc(taking, http.Drain)()
