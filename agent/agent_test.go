@@ -209,7 +209,7 @@ func TestAStartThatFailsSaysWhatToDo(t *testing.T) {
 		{"the folder is missing", func(team *iris.Team) { team.Path += "/gone" }, "folder of team backend is not there", false},
 		{"the folder is a file", func(team *iris.Team) { team.Path = file }, "is no folder", false},
 		{"no CLI by that name", func(team *iris.Team) { team.ClaudePath = "no-such-claude" }, "npm install -g @anthropic-ai/claude-code", false},
-		{"no CLI at that path", func(team *iris.Team) { team.ClaudePath = "/no/such/claude" }, `claudePath "/no/such/claude"`, false},
+		{"no CLI at that path", func(team *iris.Team) { team.ClaudePath = "/no/such/claude" }, "team backend, claude, was not found", false},
 		{"the CLI is not executable", func(team *iris.Team) { team.ClaudePath = file }, "chmod +x", false},
 		{"the CLI is no program", func(team *iris.Team) { team.ClaudePath = text }, "no program that this machine can run", false},
 		{"the CLI ends at once", func(team *iris.Team) {
@@ -226,7 +226,7 @@ func TestAStartThatFailsSaysWhatToDo(t *testing.T) {
 			if !ok || e.Code != iris.CodeProcess || !strings.Contains(e.Message, tt.says) || e.Retry != tt.retry {
 				t.Fatalf("%v, want %q", err, tt.says)
 			}
-			if strings.Contains(e.Message, "/home/") || strings.Contains(e.Message, team.Path) {
+			if strings.Contains(e.Message, "/home/") || strings.Contains(e.Message, team.Path) || strings.Contains(e.Message, filepath.Dir(team.ClaudePath)) && team.ClaudePath != "no-such-claude" {
 				t.Errorf("the message tells a path: %q", e.Message)
 			}
 		})

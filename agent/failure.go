@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -42,15 +43,23 @@ func noFolder(team iris.Team, err error) *iris.Error {
 	return e
 }
 
-// notExecutable says why the program could not be started at all.
+// notExecutable says why the program could not be started at all. Where it was looked for is
+// for those who may see processes.
 func notExecutable(team iris.Team, err error) *iris.Error {
+	e := notStarted(team, err)
+	e.Private = map[string]any{"claudePath": team.ClaudePath}
+	return e
+}
+
+func notStarted(team iris.Team, err error) *iris.Error {
+	name := filepath.Base(team.ClaudePath)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, exec.ErrNotFound):
-		return problem(fmt.Sprintf("the Claude Code CLI (claudePath %q) was not found", team.ClaudePath), hintInstall).Because(err)
+		return problem(fmt.Sprintf("the Claude Code CLI of team %s, %s, was not found", team.Name, name), hintInstall).Because(err)
 	case errors.Is(err, fs.ErrPermission):
-		return problem(fmt.Sprintf("claudePath %q is not executable", team.ClaudePath), hintPath+", or make it executable (chmod +x)").Because(err)
+		return problem(fmt.Sprintf("the Claude Code CLI of team %s, %s, is not executable", team.Name, name), hintPath+", or make it executable (chmod +x)").Because(err)
 	case errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.EISDIR), errors.Is(err, exec.ErrDot):
-		return problem(fmt.Sprintf("claudePath %q is no program that this machine can run", team.ClaudePath), hintPath).Because(err)
+		return problem(fmt.Sprintf("the Claude Code CLI of team %s, %s, is no program that this machine can run", team.Name, name), hintPath).Because(err)
 	}
 	e := problem(fmt.Sprintf("the Claude Code CLI of team %s could not be started", team.Name), "see the log for the cause").Because(err)
 	e.Retry = true // too many processes, no memory: it may pass
@@ -95,7 +104,7 @@ func (a *Agent) diedAtStart() error {
 		e = problem(what+": "+brief(cause), "run `claude` in the team's folder to see more")
 		e.Retry = true
 	}
-	a.private(e)
+	a.exited(e)
 	return e
 }
 
@@ -103,8 +112,22 @@ func (a *Agent) diedAtStart() error {
 func (a *Agent) died(when string, kind error) *iris.Error {
 	e := problem(fmt.Sprintf("the Claude Code process of team %s died %s (%s)", a.team.Name, when, exitText(a.exit)), hintAgain).Because(errors.Join(kind, a.exit))
 	e.Retry = true
-	a.private(e)
+	a.exited(e)
 	return e
+}
+
+// exited adds how the process ended, and, for those who may see processes, its last words.
+func (a *Agent) exited(e *iris.Error) {
+	exit, failed := errors.AsType[*exec.ExitError](a.exit)
+	switch {
+	case a.exit == nil:
+		e.With("exitCode", 0)
+	case failed && exit.Exited():
+		e.With("exitCode", exit.ExitCode())
+	case failed:
+		e.With("signal", strings.TrimPrefix(exit.String(), "signal: "))
+	}
+	a.private(e)
 }
 
 // silent says that the watchdog ran out.

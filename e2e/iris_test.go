@@ -382,7 +382,7 @@ func TestWhatIsWrongWithTheMachineIsSaid(t *testing.T) {
 			}
 		}
 		for team, want := range map[string]string{
-			"notinstalled": "npm install", "wrongpath": "/dev/null", "notloggedin": "log in", "missing": "folder", "deleted": "folder",
+			"notinstalled": "npm install", "wrongpath": "null, is n", "notloggedin": "log in", "missing": "folder", "deleted": "folder",
 		} {
 			_, err := s.ask(t.Context(), team, "Hello. [[say hi]]", sdk.WithSession("mine"))
 			if team == "deleted" && err == nil {
