@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -26,6 +27,7 @@ type Options struct {
 	Binary string         // iris-mcp
 	Home   string         // its data folder, which is made if need be
 	Env    []string       // its environment but for IRIS_HOME
+	Port   int            // of its HTTP side; a free one if zero
 	Config map[string]any // iris-config.yaml, but for api.port
 	Stdio  bool           // serve MCP too
 }
@@ -43,15 +45,18 @@ type Server struct {
 
 // Start starts a server and waits until it is ready. It wants a Stop.
 func Start(ctx context.Context, o Options) (_ *Server, err error) {
-	port, err := FreePort()
-	if err != nil {
-		return nil, err
+	if o.Port == 0 {
+		if o.Port, err = FreePort(); err != nil {
+			return nil, err
+		}
 	}
-	s := &Server{URL: "http://127.0.0.1:" + strconv.Itoa(port), opts: o}
-	config := map[string]any{"api": map[string]any{"port": port}}
-	for key, value := range o.Config {
-		config[key] = value
+	s := &Server{URL: "http://127.0.0.1:" + strconv.Itoa(o.Port), opts: o}
+	config, api := map[string]any{}, map[string]any{"port": o.Port}
+	maps.Copy(config, o.Config)
+	if given, ok := o.Config["api"].(map[string]any); ok {
+		maps.Copy(api, given)
 	}
+	config["api"] = api
 	text, err := yaml.Marshal(config)
 	if err != nil {
 		return nil, err
@@ -72,7 +77,14 @@ func Start(ctx context.Context, o Options) (_ *Server, err error) {
 			err = errors.Join(err, s.Stop())
 		}
 	}()
-	if err := s.untilReady(ctx); err != nil {
+	ended := make(chan struct{})
+	if !o.Stdio { // else its stdout, which must be read to its end first, is MCP's
+		go func() {
+			defer close(ended)
+			s.wait()
+		}()
+	}
+	if err := s.untilReady(ctx, ended); err != nil {
 		return nil, err
 	}
 	s.Ready = time.Since(began)
@@ -122,7 +134,7 @@ func FreePort() (int, error) {
 	return 0, fmt.Errorf("find a free port: %w", last)
 }
 
-func (s *Server) untilReady(ctx context.Context) error {
+func (s *Server) untilReady(ctx context.Context, ended <-chan struct{}) error {
 	for began := time.Now(); time.Since(began) < time.Minute; {
 		res, err := http.Get(s.URL + "/readyz")
 		if err == nil {
@@ -134,6 +146,8 @@ func (s *Server) untilReady(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-ended:
+			return s.wait()
 		case <-time.After(500 * time.Microsecond):
 		}
 	}
