@@ -98,6 +98,15 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
+// Status is the HTTP status of the error: that of its code, but an internal error that may pass
+// by itself, such as a full disk, is one of the service for now.
+func (e *Error) Status() int {
+	if e.Code == CodeInternal && e.Retry {
+		return http.StatusServiceUnavailable
+	}
+	return e.Code.Status()
+}
+
 // With adds a detail and returns the same error.
 func (e *Error) With(key string, value any) *Error {
 	if e.Details == nil {

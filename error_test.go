@@ -82,6 +82,11 @@ func TestStatusOfCodes(t *testing.T) {
 			t.Errorf("%s has the status %d, want %d", code, got, want)
 		}
 	}
+	passes := Errorf(CodeInternal, "the disk is full")
+	passes.Retry = true
+	if got := passes.Status(); got != 503 {
+		t.Errorf("an internal error that may pass has the status %d", got)
+	}
 	for code, want := range map[Code]string{
 		CodeTeamNotFound: "TeamNotFound", CodeForbidden: "Insufficient permissions", CodeRateLimited: "Rate limit exceeded",
 		"NO_SUCH_CODE": "InternalError",

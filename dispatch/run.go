@@ -152,7 +152,7 @@ func (d *Dispatcher) handBack(ctx context.Context, m iris.Message, j iris.Job, r
 // insist stores what became of a turn, and tries again until the store takes it or Iris stops:
 // then the next owner settles it. It reports whether there is nothing more to store.
 func (d *Dispatcher) insist(ctx context.Context, messageID string, do func(context.Context) error) bool {
-	for {
+	for tries := 1; ; tries++ {
 		err := do(context.WithoutCancel(ctx))
 		if err == nil {
 			return true
@@ -161,7 +161,9 @@ func (d *Dispatcher) insist(ctx context.Context, messageID string, do func(conte
 			d.log.Warn("a message had ended before", "message", messageID, "error", err)
 			return true
 		}
-		d.log.Error("what became of a message can't be stored; trying again", "message", messageID, "error", err)
+		if tries&(tries-1) == 0 { // less and less often
+			d.log.Error("what became of a message can't be stored; trying again", "message", messageID, "tries", tries, "error", err)
+		}
 		select {
 		case <-time.After(storeAgain):
 		case <-ctx.Done():

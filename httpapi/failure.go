@@ -96,7 +96,7 @@ func (req *request) failure(ctx context.Context, err error) *failure {
 func (req *request) newFailure(e *iris.Error) *failure {
 	f := &failure{
 		Name: e.Code.Name(), Code: e.Code, Message: e.Message,
-		Timestamp: time.Now().UnixMilli(), RequestID: req.id, status: e.Code.Status(), retryAt: e.RetryAt,
+		Timestamp: time.Now().UnixMilli(), RequestID: req.id, status: e.Status(), retryAt: e.RetryAt,
 	}
 	if details := req.details(e); len(details) > 0 {
 		f.Details = details

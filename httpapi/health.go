@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -34,7 +35,11 @@ func (s *Server) readyz(ctx context.Context, req *request, _ *struct{}) (*health
 		return nil, errShutdown
 	}
 	if err := s.ping(ctx); err != nil {
-		f := req.newFailure(iris.Errorf(iris.CodeInternal, "the store cannot be written; the log says why").Because(err))
+		e, ok := errors.AsType[*iris.Error](err)
+		if !ok {
+			e = iris.Errorf(iris.CodeInternal, "the store cannot be written; the log says why").Because(err)
+		}
+		f := req.newFailure(e)
 		f.status = http.StatusServiceUnavailable
 		return nil, f
 	}

@@ -109,10 +109,16 @@ func (q *Queue) Serve(ctx context.Context) error {
 			q.ended <- j
 		})
 	}
+	faults := 0 // in a row
 	for ctx.Err() == nil {
 		wait, err := q.claimAll(ctx, running, start)
+		if faults++; err == nil {
+			faults = 0
+		}
 		if err != nil && ctx.Err() == nil {
-			q.log.Error("jobs can't be claimed", "error", err)
+			if faults&(faults-1) == 0 { // less and less often
+				q.log.Error("jobs can't be claimed; trying again", "tries", faults, "error", err)
+			}
 			wait = afterFault
 		}
 		timer := time.NewTimer(wait)

@@ -173,6 +173,10 @@ func (s server) serve(ctx context.Context, p parts) error {
 	g.Go(func() error { return p.deliveries.Serve(serving) }) // until the last turn is over
 	g.Go(func() error { return p.processes.Serve(taking) })
 	g.Go(func() error {
+		tend(taking, p.db, p.live, p.log)
+		return nil
+	})
+	g.Go(func() error {
 		p.live.Watch(taking, p.log, func(c *config.Config) {
 			setLevel(c)
 			p.jobs.Wake()

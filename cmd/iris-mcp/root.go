@@ -50,7 +50,7 @@ Without a subcommand iris-mcp serves, as "iris-mcp serve" does.`,
 		serve,
 		askCmd(), executeCmd(), statusCmd(), historyCmd(), cancelCmd(),
 		teamCmd(), apiKeyCmd(), webhookCmd(), configCmd(),
-		doctorCmd(), demoCmd(), versionCmd(), guardCmd(),
+		backupCmd(), doctorCmd(), demoCmd(), versionCmd(), guardCmd(),
 	)
 	return root
 }

@@ -161,7 +161,8 @@ type Queue struct {
 	MaxWaiting    int           `yaml:"maxWaiting" min:"1"`    // jobs; one more is QUEUE_FULL
 	MaxAttempts   int           `yaml:"maxAttempts" min:"1"`   // of a task
 	Backoff       time.Duration `yaml:"backoff"`               // before the second attempt
-	Keep          time.Duration `yaml:"keep"`                  // finished messages, at least
+	Keep          time.Duration `yaml:"keep"`                  // finished messages, for so long
+	KeepBytes     Bytes         `yaml:"keepBytes"`             // …and so many bytes of record; 0: any
 }
 
 // Webhooks is about telling others of finished tasks.

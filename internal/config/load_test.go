@@ -282,7 +282,6 @@ webhooks: {retryDelays: [1s]}
 `)
 	said := []string{
 		"settings.maxDepth",
-		"queue.keep",
 	}
 	for _, key := range said {
 		if !slices.ContainsFunc(c.Warnings, func(w string) bool { return strings.Contains(w, ": "+key+": is read but not acted upon") }) {

@@ -10,7 +10,6 @@ var notYet = []struct {
 	says    string
 }{
 	{"settings.maxDepth", "", "in this version teams do not ask each other on their own"},
-	{"queue.keep", "", "this version keeps everything"},
 }
 
 func (r *reader) notYet(c *Config) {

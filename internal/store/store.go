@@ -46,6 +46,9 @@ type DB struct {
 	reader *sql.DB
 	hot    map[string]*sql.Stmt // on writer or reader; read-only once Open is done
 
+	unclean bool                       // it was not closed in good order before
+	damage  atomic.Pointer[iris.Error] // what Check has found
+
 	writing chan struct{} // held by the one write that runs
 	waiting depth         // belongs to it
 
@@ -108,6 +111,7 @@ func (db *DB) open(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer alone.Close()
+	db.unclean = unclean(path)
 	dsn := (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String() + "?_pragma=busy_timeout(5000)"
 	if err := own(ctx, dsn, path); err != nil {
 		return err
@@ -259,8 +263,12 @@ func (db *DB) Close() error {
 	return nil
 }
 
-// Ping writes something, so it fails when nothing can be stored.
+// Ping writes something, so it fails when nothing can be stored, or when what is stored is
+// damaged. An *iris.Error says what is wrong with the disk.
 func (db *DB) Ping(ctx context.Context) error {
+	if damage := db.damage.Load(); damage != nil {
+		return damage
+	}
 	err := db.write(ctx, func(tx tx) error {
 		_, err := tx.exec(`INSERT INTO ping (one, at) VALUES (1, $1) ON CONFLICT (one) DO UPDATE SET at = excluded.at`, millis(time.Now()))
 		return err
@@ -375,11 +383,11 @@ func collect[T any](rows *sql.Rows, scan func(scanner) (T, error)) (all []T, err
 // scanner is a *sql.Row or *sql.Rows.
 type scanner interface{ Scan(into ...any) error }
 
-// wrap says what was being done when err came, but for errors that callers are told of as
-// they are. A nil error stays nil.
+// wrap says what was being done when err came, and what is wrong with the disk if that is why,
+// but for errors that callers are told of as they are. A nil error stays nil.
 func wrap(err error, doing string, args ...any) error {
 	if _, ok := errors.AsType[*iris.Error](err); ok || err == nil || errors.Is(err, iris.ErrFinal) {
 		return err
 	}
-	return fmt.Errorf("%s: %w", fmt.Sprintf(doing, args...), err)
+	return fmt.Errorf("%s: %w", fmt.Sprintf(doing, args...), fault(err))
 }
