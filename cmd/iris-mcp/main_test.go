@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/iris-mcp/iris-mcp/agent/agenttest"
@@ -18,6 +20,11 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // TestMain makes the test binary play iris-mcp, so that the stories run the real program, and
 // the claude that it starts, which plays a script, and who takes its callbacks.
 func TestMain(m *testing.M) {
+	if strings.HasSuffix(os.Args[0], ".test") {
+		// Tests under nohup ignore hang-ups, and so would all that they start, for good. A handler
+		// is no longer there after an exec, and the programs of the stories get what is usual.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	testscript.Main(m, map[string]func(){
 		"iris-mcp": main,
 		"claude":   agenttest.Main,
