@@ -135,13 +135,21 @@ func credential(h http.Header) string {
 // plain makes huma read the body as JSON, whatever its type says (curl says it is a form), and
 // answer in JSON. It refuses what huma would silently drop.
 func plain(r *http.Request) error {
-	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Type"))), "multipart/") {
-		return iris.Errorf(iris.CodeUnsupportedMedia, "send the request's body as JSON, not as a multipart form")
+	if err := multipart(r); err != nil {
+		return err
 	}
 	r.Header["Content-Type"] = jsonType
 	delete(r.Header, "Accept")
 	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
 		return iris.Errorf(iris.CodeInvalidRequest, "the query of the URL is malformed: encode each value in it")
+	}
+	return nil
+}
+
+// multipart refuses the one kind of body that cannot be meant as JSON.
+func multipart(r *http.Request) error {
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Type"))), "multipart/") {
+		return iris.Errorf(iris.CodeUnsupportedMedia, "send the request's body as JSON, not as a multipart form")
 	}
 	return nil
 }

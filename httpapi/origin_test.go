@@ -108,18 +108,26 @@ func TestForeign(t *testing.T) {
 		{"by a page of a configured origin", docs, "localhost:3100", header("Origin", "https://iris.example.com"), 200},
 		{"the API, by any name", teams, "evil.example.com", nil, 200},
 		{"the API, by a page of elsewhere that has a key", teams, "localhost:3100", header("Origin", "https://evil.example.com"), 200},
+		{"MCP, by name", "/mcp", "localhost:3100", nil, 200},
+		{"MCP, by a name that leads here", "/mcp", "evil.example.com:3100", nil, 403},
+		{"MCP, by a page of elsewhere", "/mcp", "localhost:3100", header("Origin", "https://evil.example.com"), 403},
+		{"MCP, by a page of a configured origin", "/mcp", "localhost:3100", header("Origin", "https://iris.example.com"), 200},
 		{"health, by any name", "/healthz", "evil.example.com", nil, 200},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, loopback := range []bool{true, false} {
-				f := newFront(httpapi.Config{Origins: func() []string { return []string{"https://iris.example.com"} }})
+				f := withTools(httpapi.Config{Origins: func() []string { return []string{"https://iris.example.com"} }})
 				address := "127.0.0.1:0"
 				if !loopback {
 					address = "0.0.0.0:0"
 				}
 				url := f.listen(t, address)
-				r := call{path: tt.path, header: tt.header}.request(t.Context(), url)
+				c := call{path: tt.path, header: tt.header}
+				if tt.path == "/mcp" {
+					c.body = `{}`
+				}
+				r := c.request(t.Context(), url)
 				r.Host = tt.host
 				res, err := http.DefaultClient.Do(r)
 				if err != nil {

@@ -205,6 +205,7 @@ func routes() []*route {
 			own:      true, // where a team forwards, whoever asked may decide
 			register: does((*Server).decide),
 		},
+		mcpRoute(),
 		{
 			op:    get("/openapi.json", "openapi", "Server", "This API as an OpenAPI document"),
 			gives: "The document, OpenAPI 3.1",

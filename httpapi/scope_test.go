@@ -41,6 +41,7 @@ func TestScopes(t *testing.T) {
 		"GET /openapi.json":                        {"/openapi.json", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /docs":                                {"/docs", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /":                                    {"/", "", append([]string{"-", "wrong"}, everybody...)},
+		"POST /mcp":                                {"/mcp", `{}`, everybody},
 		"GET /healthz":                             {"/healthz", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /readyz":                              {"/readyz", "", append([]string{"-", "wrong"}, everybody...)},
 	}
@@ -53,7 +54,7 @@ func TestScopes(t *testing.T) {
 		method, _, _ := strings.Cut(route, " ")
 		for _, key := range append([]string{"-", "wrong"}, everybody...) {
 			t.Run(route+" with "+key, func(t *testing.T) {
-				f := newFront(httpapi.Config{})
+				f := withTools(httpapi.Config{})
 				f.keys.all["somebody"] = iris.Caller{Kind: iris.CallerKey, Name: "somebody", Scopes: []iris.Scope{iris.ScopeAll}}
 				id := f.ask(t, "somebody", "backend", "q")
 				f.find(id).Callback = &iris.Callback{URL: "https://a.example"}

@@ -116,6 +116,8 @@ type Config struct {
 	// Origins are those whose pages may call the API, asked at each request; "*" is all. By
 	// default none may.
 	Origins func() []string
+	// MCP is what answers at /mcp; nothing.
+	MCP MCP
 	// Certificate is the server's; without it HTTP is in the clear.
 	Certificate Certificate
 }

@@ -288,6 +288,8 @@ func (s *Server) left(ctx context.Context, m iris.Message, waited time.Duration,
 		return s.cancelled(ctx, m)
 	case cause == errPatience:
 		return about(m.ID, iris.Errorf(iris.CodeTimeout, "team %q did not answer within %d ms", m.Team, waited.Milliseconds()))
+	case iris.CodeOf(cause) == iris.CodeUnauthorized: // its key was revoked meanwhile
+		return about(m.ID, cause)
 	case cause == errGone:
 		return about(m.ID, iris.Errorf(iris.CodeTimeout, "the client closed its side, so Iris stopped waiting for team %q", m.Team))
 	default:

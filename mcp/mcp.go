@@ -1,10 +1,11 @@
 // Package mcp is the front for MCP clients: tools with which a model asks teams, over stdio,
-// the owner's socket or whatever else is a Conn. A call is decoded, put to the dispatcher and
+// the owner's socket or whatever else is a Conn, and over HTTP (http.go). A call is decoded, put to the dispatcher and
 // its answer encoded; while it waits, the message's events become progress, and a
 // notifications/cancelled becomes a cancel.
 //
 // mcp-go gives the protocol, from revision 2024-11-05 to 2026-07-28; sessions are our own
-// (session.go), for its stdio server knows one per process.
+// (session.go): its stdio server knows one per process, and its HTTP server cannot tell a client
+// that cancels from one that leaves.
 package mcp
 
 import (
@@ -50,19 +51,24 @@ type Server struct {
 	db  Store
 	log *slog.Logger
 	mcp *server.MCPServer
+
+	scopes map[string][]iris.Scope // that a tool needs, by its name; set by New
 }
 
 // New makes a server; version is Iris's own, as clients are told it.
 func New(d Dispatcher, db Store, log *slog.Logger, version string) *Server {
-	s := &Server{d: d, db: db, log: log}
+	s := &Server{d: d, db: db, log: log, scopes: map[string][]iris.Scope{}}
 	// mcp-go checks arguments before any middleware and in words that help nobody ("<root>:
 	// &{Properties:[zzz]}"), so WithInputSchemaValidation is off and add checks them.
+	hooks := &server.Hooks{}
+	hooks.AddAfterListTools(s.allowed) // as a filter it would hide from a call why it is refused
 	s.mcp = server.NewMCPServer("iris", version,
 		server.WithTitle("Iris"),
 		server.WithDescription("Ask real Claude Code teams that work in other project folders."),
 		server.WithInstructions(instructions),
 		server.WithToolCapabilities(false),
 		server.WithToolHandlerMiddleware(s.guard),
+		server.WithHooks(hooks),
 		server.WithToolFilter(s.nameTeams),
 		server.WithOutputSchemaValidation(),
 	)

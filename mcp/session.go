@@ -37,27 +37,18 @@ const flushTime = 2 * time.Second
 func (s *Server) Serve(ctx context.Context, conn Conn, who iris.Caller) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	c := &session{
-		id:    iris.NewID("mcp_"),
-		srv:   s.mcp,
-		log:   s.log.With("from", who.From()),
-		notes: make(chan mcpgo.JSONRPCNotification, 256),
-		out:   make(chan json.RawMessage),
-		dead:  make(chan struct{}),
-		calls: map[string]context.CancelCauseFunc{},
+	c, over, err := s.session(ctx, who)
+	if err != nil {
+		return err
 	}
-	if err := s.mcp.RegisterSession(ctx, c); err != nil {
-		return fmt.Errorf("register MCP session: %w", err)
-	}
-	defer s.mcp.UnregisterSession(context.WithoutCancel(ctx), c.id)
-	c.ctx = s.mcp.WithContext(withCaller(ctx, who), c)
+	defer over()
 
 	written := make(chan struct{})
 	go func() { defer close(written); c.write(conn, end) }()
 	in := make(chan incoming)
 	go read(conn, in, written)
 
-	err := c.serve(in)
+	err = c.serve(in)
 	end(errGone) // ctx may have ended before, with a cause of its own
 	go func() { c.running.Wait(); close(c.out) }()
 	select {
@@ -67,6 +58,24 @@ func (s *Server) Serve(ctx context.Context, conn Conn, who iris.Caller) error {
 		c.running.Wait()
 	}
 	return err
+}
+
+// session begins a session, until over is called.
+func (s *Server) session(ctx context.Context, who iris.Caller) (c *session, over func(), err error) {
+	c = &session{
+		id:    iris.NewID("mcp_"),
+		srv:   s.mcp,
+		log:   s.log.With("from", who.From()),
+		notes: make(chan mcpgo.JSONRPCNotification, 256),
+		out:   make(chan json.RawMessage),
+		dead:  make(chan struct{}),
+		calls: map[string]context.CancelCauseFunc{},
+	}
+	if err := s.mcp.RegisterSession(ctx, c); err != nil {
+		return nil, nil, fmt.Errorf("register MCP session: %w", err)
+	}
+	c.ctx = s.mcp.WithContext(withCaller(ctx, who), c)
+	return c, func() { s.mcp.UnregisterSession(context.WithoutCancel(ctx), c.id) }, nil
 }
 
 // incoming is what one Read gave.
@@ -257,7 +266,7 @@ func (c *session) send(m json.RawMessage) {
 
 // write sends answers and notifications until the last call is over. A Conn that cannot be
 // written to is a client that has gone: what is left is thrown away.
-func (c *session) write(conn Conn, end context.CancelCauseFunc) {
+func (c *session) write(conn writer, end context.CancelCauseFunc) {
 	broken := false
 	write := func(m json.RawMessage) {
 		if broken {
@@ -290,6 +299,9 @@ func (c *session) write(conn Conn, end context.CancelCauseFunc) {
 		}
 	}
 }
+
+// writer is the side of a Conn that is written to.
+type writer interface{ Write(json.RawMessage) error }
 
 // isID reports whether JSON is a request's id.
 func isID(raw json.RawMessage) bool {

@@ -62,9 +62,10 @@ func add[A any, R answer](s *Server, t tool, handle func(context.Context, call[A
 	if t.always {
 		def.Meta = &mcpgo.Meta{AdditionalFields: map[string]any{"anthropic/alwaysLoad": true}}
 	}
+	s.scopes[t.name] = t.scopes
 	s.mcp.AddTool(def, func(ctx context.Context, r mcpgo.CallToolRequest) (*mcpgo.CallToolResult, error) {
 		c := call[A]{Who: callerFrom(ctx)}
-		if missing := slices.DeleteFunc(slices.Clone(t.scopes), c.Who.May); len(missing) > 0 {
+		if missing := lacking(c.Who, t.scopes); len(missing) > 0 {
 			return s.failure(iris.Errorf(iris.CodeForbidden, "the key %q lacks the scope %s", c.Who.Name, missing[0]).
 				With("required", t.scopes).With("provided", c.Who.Scopes)), nil
 		}
@@ -92,6 +93,17 @@ func add[A any, R answer](s *Server, t tool, handle func(context.Context, call[A
 			IsError:           failed != nil && failed.failed(),
 		}, nil
 	})
+}
+
+// lacking are those of the scopes that the caller does not have.
+func lacking(who iris.Caller, scopes []iris.Scope) []iris.Scope {
+	return slices.DeleteFunc(slices.Clone(scopes), who.May)
+}
+
+// allowed leaves in a list the tools that the client may call.
+func (s *Server) allowed(ctx context.Context, _ any, _ *mcpgo.ListToolsRequest, list *mcpgo.ListToolsResult) {
+	who := callerFrom(ctx)
+	list.Tools = slices.DeleteFunc(slices.Clone(list.Tools), func(t mcpgo.Tool) bool { return len(lacking(who, s.scopes[t.Name])) > 0 })
 }
 
 // problem is a failure as a model reads it.

@@ -159,6 +159,10 @@ type parts struct {
 // what runs may end within the grace, and only when that is over do the fronts, which still
 // deliver its answers, end too.
 func (s server) serve(ctx context.Context, p parts) error {
+	sessionSecret, err := sessionSecretOf(s.home)
+	if err != nil {
+		return err
+	}
 	taking, stopTaking := context.WithCancelCause(ctx) // jobs are claimed, messages accepted
 	defer stopTaking(nil)
 	serving, stopServing := context.WithCancelCause(context.WithoutCancel(ctx)) // fronts answer
@@ -208,6 +212,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 			Certificate:   certificate,
 			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
 			Origins:       func() []string { return p.live.Get().API.CORS.Origins },
+			MCP:           fronts.HTTP(sessionSecret),
 			ShutdownGrace: 2 * time.Second, // the jobs' grace is over by then
 
 			Limits:         limit.New(0), // of callers there are only so many
@@ -239,7 +244,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 		})
 	}
 	p.log.Info("serving", "version", version, "home", s.home, "config", s.configFile, "teams", len(p.live.Teams()), "mcp", s.in != nil, "http", address)
-	err := g.Wait()
+	err = g.Wait()
 	p.log.Info("stopped")
 	return err
 }
@@ -321,6 +326,14 @@ func keysOf(home string, db *store.DB, live *config.Live, log *slog.Logger) (*au
 		},
 		Log: log,
 	}), nil
+}
+
+// sessionSecretOf is what ids of MCP sessions over HTTP are made with. It comes from the local
+// key, so that the next owner of the data folder knows them again.
+func sessionSecretOf(home string) ([]byte, error) {
+	local, err := auth.LocalKey(home)
+	sum := sha256.Sum256([]byte("MCP sessions of " + local))
+	return sum[:], err
 }
 
 // dataID names the data folder in the marks of what runs for it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 
 	"github.com/iris-mcp/iris-mcp/internal/cert/certtest"
 	"github.com/iris-mcp/iris-mcp/internal/drive"
+	"github.com/mark3labs/mcp-go/client"
+	"github.com/mark3labs/mcp-go/client/transport"
+	mcpgo "github.com/mark3labs/mcp-go/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -31,6 +35,7 @@ import (
 //	gone                        waits until it does not
 //	certificate FILE FILE       makes a certificate that nobody trusts, and its key
 //	mcp FOLDER TOOL ARGUMENTS   an MCP client: starts iris-mcp in the folder and calls a tool
+//	mcphttp KEY TOOL ARGUMENTS  an MCP client over HTTP: calls a tool of the running server
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -48,7 +53,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "mcp": callTool,
+			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "mcp": callTool, "mcphttp": callToolHTTP,
 		},
 		UpdateScripts: *update,
 	})
@@ -182,6 +187,39 @@ func callTool(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	for _, c := range said.Content {
 		fmt.Fprintln(ts.Stdout(), c.Text)
+	}
+}
+
+func callToolHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: mcphttp KEY TOOL ARGUMENTS")
+	}
+	address, err := os.ReadFile(addressFile(ts.Getenv("IRIS_HOME")))
+	ts.Check(err)
+	c, err := client.NewStreamableHttpClient(strings.TrimSpace(string(address))+"/mcp",
+		transport.WithHTTPHeaders(map[string]string{"Authorization": "Bearer " + args[0]}))
+	ts.Check(err)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patienceOfTests)
+	defer cancel()
+	ts.Check(c.Start(ctx))
+	var hello mcpgo.InitializeRequest
+	hello.Params.ProtocolVersion = mcpgo.LATEST_PROTOCOL_VERSION
+	hello.Params.ClientInfo = mcpgo.Implementation{Name: "story", Version: "1"}
+	_, err = c.Initialize(ctx, hello)
+	ts.Check(err)
+	var call mcpgo.CallToolRequest
+	call.Params.Name = args[1]
+	call.Params.Arguments = json.RawMessage(args[2])
+	said, err := c.CallTool(ctx, call)
+	ts.Check(err)
+	if said.IsError {
+		fmt.Fprint(ts.Stdout(), "error: ")
+	}
+	for _, c := range said.Content {
+		if text, ok := c.(mcpgo.TextContent); ok {
+			fmt.Fprintln(ts.Stdout(), text.Text)
+		}
 	}
 }
 
