@@ -91,3 +91,33 @@ func TestPanicInStream(t *testing.T) {
 		t.Errorf("log: %s", f.logged)
 	}
 }
+
+// TestWhoAsked: the line says from where and with what a request came, clipped, and of which
+// trace it is a part.
+func TestWhoAsked(t *testing.T) {
+	const id = "0af7651916cd43dd8448eb211c80319c"
+	for name, tt := range map[string]struct {
+		header http.Header
+		want   []string
+		no     string
+	}{
+		"all of it":            {http.Header{"User-Agent": {"curl/8"}, "Traceparent": {"00-" + id + "-b7ad6b7169203331-01"}}, []string{`"address":"192.168.1.7"`, `"userAgent":"curl/8"`, `"trace":"` + id + `"`}, "SECRET"},
+		"a long agent":         {http.Header{"User-Agent": {strings.Repeat("a", 5000)}}, []string{`aaa…"`}, strings.Repeat("a", 101)},
+		"a trace that is none": {http.Header{"Traceparent": {"00-SECRET-b7ad6b7169203331-01"}}, nil, "SECRET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFront(httpapi.Config{})
+			r := call{path: "/api/v1/teams", header: tt.header}.request(t.Context(), "http://x")
+			r.RemoteAddr = "192.168.1.7:999"
+			f.server.Handler().ServeHTTP(httptest.NewRecorder(), r)
+			for _, want := range tt.want {
+				if !strings.Contains(f.logged.String(), want) {
+					t.Errorf("there is no %s in %s", want, f.logged)
+				}
+			}
+			if strings.Contains(f.logged.String(), tt.no) {
+				t.Errorf("there is %s in %s", tt.no, f.logged)
+			}
+		})
+	}
+}

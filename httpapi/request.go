@@ -25,7 +25,8 @@ type request struct {
 	route      *route      // set by the guard, as are the next two
 	caller     iris.Caller // zero on an open route
 	credential string
-	body       *body // nil without one
+	body       *body  // nil without one
+	trace      string // id of the trace that it is part of, for the log
 
 	code iris.Code // of the failure that was answered, for the log
 	err  error     // its cause, likewise
@@ -41,7 +42,8 @@ func requestOf(ctx context.Context) *request { return ctx.Value(requestKey{}).(*
 // a panic into an answer and writes the one line of the log. No body and no query gets there.
 func (s *Server) outer(g *gin.Context) {
 	req := &request{id: requestID(g.GetHeader("X-Request-Id")), arrived: time.Now(), address: clientAddress(g.Request, s.cfg.TrustedProxies())}
-	g.Request = g.Request.WithContext(context.WithValue(g.Request.Context(), requestKey{}, req))
+	ctx, traced := s.traced(g.Request, g.FullPath(), req)
+	g.Request = g.Request.WithContext(context.WithValue(ctx, requestKey{}, req))
 	out := s.patient(g)
 	h := out.Header()
 	h.Set("X-Request-Id", req.id)
@@ -63,11 +65,13 @@ func (s *Server) outer(g *gin.Context) {
 			if g.Writer.Written() {
 				req.code, req.err = iris.CodeInternal, err
 				s.record(g, req)
+				traced(http.StatusInternalServerError, req.code)
 				panic(http.ErrAbortHandler) // the answer is cut off where it is
 			}
 			s.fail(g, err)
 		}
 		s.record(g, req)
+		traced(g.Writer.Status(), req.code)
 		out.deadline() // for what is still on its way
 		req.body.linger()
 	}()
@@ -103,6 +107,9 @@ func (s *Server) record(g *gin.Context, req *request) {
 	}
 	if req.caller.Credentialed() {
 		attrs = append(attrs, slog.String(string(req.caller.Kind), req.caller.Name))
+	}
+	if req.trace != "" {
+		attrs = append(attrs, slog.String("trace", req.trace))
 	}
 	if req.code != "" {
 		attrs = append(attrs, slog.String("code", string(req.code)))

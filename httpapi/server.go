@@ -105,6 +105,7 @@ type Config struct {
 	Audit          Audit                 // nothing is written down
 	Basic          func() bool           // whether keys are taken as passwords, asked at each refusal; they are not
 	Metrics        Metrics               // nothing is counted
+	Traces         Tracer                // nobody is followed
 	TrustedProxies func() []netip.Prefix // whose word on a client's address is taken, asked at each request; nobody's
 	MaxBodyBytes   func() int64          // the largest request body, asked at each request; 1 MiB
 	HeaderTimeout  time.Duration         // for a request's head to arrive whole; 10 s
@@ -173,6 +174,9 @@ func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Se
 	}
 	if cfg.Origins == nil {
 		cfg.Origins = func() []string { return nil }
+	}
+	if cfg.Traces == nil {
+		cfg.Traces = untraced{}
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = unmeasured{}

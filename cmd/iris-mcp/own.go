@@ -32,6 +32,7 @@ import (
 	"github.com/iris-mcp/iris-mcp/internal/owner"
 	"github.com/iris-mcp/iris-mcp/internal/process"
 	"github.com/iris-mcp/iris-mcp/internal/store"
+	"github.com/iris-mcp/iris-mcp/internal/trace"
 	"github.com/iris-mcp/iris-mcp/mcp"
 	"github.com/iris-mcp/iris-mcp/pool"
 	"github.com/iris-mcp/iris-mcp/queue"
@@ -93,6 +94,9 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		state.Expires = crt.Expires
 	}
 	figures := metrics.New(version, state)
+	traces := trace.Open(os.Getenv, version, log)
+	defer func() { err = errors.Join(err, traces.Close()) }()
+	onlooker := watch{figures, traces}
 	launcher := agent.New(agent.Config{Keeper: keeper, Log: log})
 	processes = pool.New(pool.Config{
 		MaxProcesses: func() int { return live.Get().Settings.MaxProcesses },
@@ -125,16 +129,17 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 		Backoff:     func() time.Duration { return live.Get().Queue.Backoff },
 		Audit:       deeds,
 		Callback:    sender.Check,
-	}, live, watchedStore{db, figures}, watchedBus{events, figures}, watchedPool{processes, figures}, jobs, log)
+	}, live, watchedStore{db, onlooker}, watchedBus{events, onlooker}, watchedPool{processes, onlooker}, jobs, log)
 	why := dispatch.Reasons{Shutdown: queue.ErrShutdown, LeaseLost: queue.ErrLeaseLost}
 	jobs.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) {
 		figures.Waited(j.Team, time.Since(j.RunAt))
+		traces.Claimed(j)
 		d.Run(ctx, j, why)
 	})
 	if err := d.Recover(ctx); err != nil {
 		return err
 	}
-	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, deliveries, d, deeds, figures, cfg.Settings.ShutdownGrace, log})
+	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, deliveries, d, deeds, onlooker, cfg.Settings.ShutdownGrace, log})
 }
 
 // parts are what serve serves.
@@ -150,7 +155,7 @@ type parts struct {
 	deliveries *queue.Queue
 	d          *dispatch.Dispatcher
 	deeds      *audit.Log
-	figures    *metrics.Metrics
+	watch      watch
 	grace      time.Duration
 	log        *slog.Logger
 }
@@ -219,7 +224,8 @@ func (s server) serve(ctx context.Context, p parts) error {
 			Failures:       limit.New(10_000),
 			Basic:          func() bool { return p.live.Get().API.Auth.Type == "basic" },
 			Audit:          p.deeds,
-			Metrics:        p.figures,
+			Metrics:        p.watch.metrics,
+			Traces:         p.watch.traces,
 			TrustedProxies: func() []netip.Prefix { return p.live.Get().API.TrustedProxies },
 		}, p.d, p.db, p.keys, p.log)
 		defer context.AfterFunc(taking, http.Drain)()

@@ -10,23 +10,31 @@ import (
 	"github.com/iris-mcp/iris-mcp/internal/bus"
 	"github.com/iris-mcp/iris-mcp/internal/metrics"
 	"github.com/iris-mcp/iris-mcp/internal/store"
+	"github.com/iris-mcp/iris-mcp/internal/trace"
 	"github.com/iris-mcp/iris-mcp/pool"
 	"github.com/iris-mcp/iris-mcp/queue"
 )
 
 // What the dispatcher does passes through here on its way to the record, the bus and the pool,
-// and is counted. Nothing is changed.
+// and is counted and traced. Nothing is changed.
+
+// watch is who looks on.
+type watch struct {
+	metrics *metrics.Metrics
+	traces  *trace.Traces // nil: nobody
+}
 
 // watchedStore is the record.
 type watchedStore struct {
 	*store.DB
-	metrics *metrics.Metrics
+	watch
 }
 
 func (s watchedStore) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe string) (iris.Message, bool, error) {
 	m, created, err := s.DB.Accept(ctx, m, fresh, dedupe)
 	if created {
 		s.metrics.Accepted(m)
+		s.traces.Accepted(ctx, m)
 	}
 	return m, created, err
 }
@@ -34,13 +42,14 @@ func (s watchedStore) Accept(ctx context.Context, m iris.Message, fresh bool, de
 // watchedBus is the bus, through which every message ends.
 type watchedBus struct {
 	*bus.Bus
-	metrics *metrics.Metrics
+	watch
 }
 
 func (b watchedBus) Finish(ctx context.Context, m iris.Message, attempt int, last iris.Event) error {
 	err := b.Bus.Finish(ctx, m, attempt, last)
 	if err == nil {
 		b.metrics.Ended(m)
+		b.traces.Ended(m)
 	}
 	return err
 }
@@ -48,13 +57,14 @@ func (b watchedBus) Finish(ctx context.Context, m iris.Message, attempt int, las
 // watchedPool is the pool.
 type watchedPool struct {
 	*pool.Pool
-	metrics *metrics.Metrics
+	watch
 }
 
 func (p watchedPool) Turn(ctx context.Context, t iris.Turn) (iris.Result, error) {
-	began := time.Now()
+	began, ended := time.Now(), p.traces.Turn(&t)
 	res, err := p.Pool.Turn(ctx, t)
 	p.metrics.Turn(t.Team.Name, outcome(err), time.Since(began), res.Metadata)
+	ended(outcome(err), res.Metadata, err)
 	return res, err
 }
 
