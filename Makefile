@@ -1,5 +1,6 @@
 # make demo   asks a real Claude Code team over HTTP and over MCP, on a scripted model
 # make test   sets up and passes every test
+# make contract walks the contract of the HTTP side on the built binary
 # make check  what a change must pass before it is committed
 # make bench  measures Iris beside the bare CLI
 export GOTOOLCHAIN := local
@@ -8,7 +9,7 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 MODULES := . sdk/go
 
-.PHONY: build demo test check lint fmt vet unit e2e claude bench clean
+.PHONY: build demo test check lint fmt vet unit contract e2e claude bench clean
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/iris-mcp ./cmd/iris-mcp
@@ -21,13 +22,13 @@ demo: build
 claude:
 	@scripts/fetch-claude.sh
 
-test: lint unit e2e
+test: lint unit contract e2e
 
 check: lint unit
 	scripts/vulncheck.sh
 
 lint: fmt vet
-	go tool staticcheck -tags e2e ./...
+	go tool staticcheck -tags e2e,contract ./...
 	cd sdk/go && go tool -modfile=../../go.mod staticcheck ./...
 
 fmt:
@@ -36,9 +37,14 @@ fmt:
 vet:
 	@for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
 	go vet -tags e2e ./e2e/...
+	go vet -tags contract ./contract/...
 
 unit:
 	@for m in $(MODULES); do (cd $$m && go test -race -timeout 10m ./...) || exit 1; done
+
+# Most of it waits for something: more tests at once than processors.
+contract:
+	scripts/no-network.sh go test -count=1 -tags contract -parallel 8 -timeout 5m ./contract/...
 
 e2e: claude build
 	scripts/no-network.sh go test -race -count=1 -tags e2e -timeout 15m ./e2e/...
