@@ -34,7 +34,14 @@ func (s *Server) readyz(ctx context.Context, req *request, _ *struct{}) (*health
 	if s.draining.Err() != nil {
 		return nil, errShutdown
 	}
-	if err := s.ping(ctx); err != nil {
+	err := s.cfg.Fault()
+	if err != nil {
+		err = iris.Errorf(iris.CodeInternal, "the queue does not take up messages; the log says why").Because(err)
+	}
+	if err == nil {
+		err = s.ping(ctx)
+	}
+	if err != nil {
 		e, ok := errors.AsType[*iris.Error](err)
 		if !ok {
 			e = iris.Errorf(iris.CodeInternal, "the store cannot be written; the log says why").Because(err)

@@ -238,7 +238,7 @@ func routes() []*route {
 		},
 		{
 			op:       get("/readyz", "readyz", "Server", "Whether the server can take messages"),
-			about:    "It cannot when it is about to end, or when its store cannot be written.",
+			about:    "It cannot when it is about to end, when its store cannot be written, or when its queue takes up no messages. A refused edit of the configuration changes nothing: the one before it stays in force.",
 			gives:    "It can",
 			also:     []int{http.StatusServiceUnavailable},
 			open:     true,

@@ -104,6 +104,7 @@ type Config struct {
 	Failures       Limiter               // counts the refused credentials of addresses; likewise
 	Audit          Audit                 // nothing is written down
 	Basic          func() bool           // whether keys are taken as passwords, asked at each refusal; they are not
+	Fault          func() error          // why no message would be worked on, for readiness; nil
 	Metrics        Metrics               // nothing is counted
 	Traces         Tracer                // nobody is followed
 	TrustedProxies func() []netip.Prefix // whose word on a client's address is taken, asked at each request; nobody's
@@ -174,6 +175,9 @@ func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Se
 	}
 	if cfg.Origins == nil {
 		cfg.Origins = func() []string { return nil }
+	}
+	if cfg.Fault == nil {
+		cfg.Fault = func() error { return nil }
 	}
 	if cfg.Traces == nil {
 		cfg.Traces = untraced{}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -333,7 +334,8 @@ func TestShutdown(t *testing.T) {
 // TestReadiness: the store is asked once a second at most, whoever asks.
 func TestReadiness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFront(httpapi.Config{})
+		var fault error
+		f := newFront(httpapi.Config{Fault: func() error { return fault }})
 		ready := func(want int) {
 			t.Helper()
 			w := f.do(call{path: "/readyz", key: "-"})
@@ -346,5 +348,10 @@ func TestReadiness(t *testing.T) {
 		ready(200)
 		time.Sleep(1100 * time.Millisecond)
 		ready(503)
+		f.broken, fault = nil, errors.New("disk on fire")
+		time.Sleep(1100 * time.Millisecond)
+		ready(503)
+		fault = nil
+		ready(200)
 	})
 }

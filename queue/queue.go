@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/iris-mcp/iris-mcp"
@@ -61,7 +62,10 @@ type Queue struct {
 	handlers map[iris.JobKind]Handler
 	wake     chan struct{} // holds one wake-up
 	ended    chan iris.Job // from a job's goroutine to Serve
+	fault    atomic.Pointer[error]
 }
+
+var errIdle = errors.New("the queue does not serve")
 
 const (
 	defaultLease = time.Minute
@@ -74,13 +78,18 @@ func New(cfg Config, store Store, log *slog.Logger) *Queue {
 	if cfg.Lease == 0 {
 		cfg.Lease = defaultLease
 	}
-	return &Queue{
+	q := &Queue{
 		cfg: cfg, store: store, log: log,
 		handlers: map[iris.JobKind]Handler{},
 		wake:     make(chan struct{}, 1),
 		ended:    make(chan iris.Job),
 	}
+	q.fault.Store(&errIdle)
+	return q
 }
+
+// Fault says why no job is claimed: nil while Serve does so, and its last look went well.
+func (q *Queue) Fault() error { return *q.fault.Load() }
 
 // Handle names who runs the jobs of a kind.
 func (q *Queue) Handle(kind iris.JobKind, run Handler) { q.handlers[kind] = run }
@@ -110,8 +119,10 @@ func (q *Queue) Serve(ctx context.Context) error {
 		})
 	}
 	faults := 0 // in a row
+	defer q.fault.Store(&errIdle)
 	for ctx.Err() == nil {
 		wait, err := q.claimAll(ctx, running, start)
+		q.fault.Store(&err)
 		if faults++; err == nil {
 			faults = 0
 		}

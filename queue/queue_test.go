@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -243,12 +244,22 @@ func TestAStoreThatFailsIsAskedAgain(t *testing.T) {
 		r.add(job("a0s", "x"))
 		b.Wake()
 		time.Sleep(10 * time.Second)
+		if err := b.Fault(); err == nil || !strings.Contains(err.Error(), "disk full") {
+			t.Errorf("the fault is %v", err)
+		}
 		r.mu.Lock()
 		r.fault = nil
 		r.mu.Unlock()
 		time.Sleep(1100 * time.Millisecond)
 		if ran, _ := b.seen(); len(ran) != 1 {
 			t.Errorf("ran %v", ran)
+		}
+		if err := b.Fault(); err != nil {
+			t.Errorf("the fault is still %v", err)
+		}
+		b.stop()
+		if b.Fault() == nil {
+			t.Error("a queue that has ended has no fault")
 		}
 	})
 }

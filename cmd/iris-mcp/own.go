@@ -224,6 +224,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 			Failures:       limit.New(10_000),
 			Basic:          func() bool { return p.live.Get().API.Auth.Type == "basic" },
 			Audit:          p.deeds,
+			Fault:          p.jobs.Fault,
 			Metrics:        p.watch.metrics,
 			Traces:         p.watch.traces,
 			TrustedProxies: func() []netip.Prefix { return p.live.Get().API.TrustedProxies },
