@@ -31,6 +31,8 @@ type Store interface {
 	Accept(ctx context.Context, m iris.Message, fresh bool, dedupe string) (iris.Message, bool, error)
 	Message(ctx context.Context, id string) (iris.Message, error)
 	Session(ctx context.Context, id string) (iris.Session, error)
+	// Living gives the team's messages that wait or run, in order, as iris.News has them.
+	Living(ctx context.Context, team string) ([]iris.News, error)
 	// Return hands a running job back: it waits again, and so does its message, with what its
 	// turns did so far (nil: as it is).
 	Return(ctx context.Context, j iris.Job, did *iris.Metadata, runAt time.Time) error
@@ -93,6 +95,8 @@ type Dispatcher struct {
 	closed atomic.Bool
 	pace   pace
 
+	watchers watchers
+
 	mu      sync.Mutex
 	running map[string]context.CancelCauseFunc // by message id
 	cancels map[string]bool                    // wanted for messages that are not over
@@ -106,9 +110,10 @@ var errCancelled = iris.Errorf(iris.CodeCancelled, "the message was cancelled")
 func New(cfg Config, teams Teams, store Store, bus Bus, pool Pool, queue Queue, log *slog.Logger) *Dispatcher {
 	return &Dispatcher{
 		cfg: cfg, teams: teams, store: store, bus: bus, pool: pool, queue: queue, log: log, desk: newDesk(),
-		running: map[string]context.CancelCauseFunc{},
-		cancels: map[string]bool{},
-		rests:   map[string]*iris.Error{},
+		watchers: watchers{of: map[string]map[*watcher]struct{}{}},
+		running:  map[string]context.CancelCauseFunc{},
+		cancels:  map[string]bool{},
+		rests:    map[string]*iris.Error{},
 	}
 }
 
@@ -184,6 +189,7 @@ func (d *Dispatcher) cancelWaiting(ctx context.Context, m iris.Message) (iris.Me
 		return m, err
 	}
 	d.forget(m.ID)
+	d.watchers.tell(ended)
 	d.queue.Wake()
 	return ended, nil
 }

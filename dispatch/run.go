@@ -28,6 +28,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 		d.finish(ctx, ended(iris.Message{ID: j.MessageID}, iris.StatusFailed, iris.AsError(err)), j)
 		return
 	}
+	d.watchers.tell(m)
 	var res iris.Result
 	if why := d.resting(m.Team); why != nil && !m.Task {
 		err = spared(m.Team, why)

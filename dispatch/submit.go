@@ -74,6 +74,9 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 	if created && !a.Until.IsZero() {
 		d.desk.setLeave(m.ID, a.Until)
 	}
+	if created {
+		d.watchers.tell(m)
+	}
 	d.queue.Wake()
 	d.log.Info("message accepted", "message", m.ID, "team", m.Team, "from", m.Caller.From(), "session", m.SessionID, "new", created)
 	return m, nil

@@ -354,3 +354,37 @@ func TestUsageIsTheSumOfWhatFinished(t *testing.T) {
 		t.Errorf("of a team without messages: %+v (%v)", got, err)
 	}
 }
+
+// TestLiving: what waits or runs, in order, and nothing else.
+func TestLiving(t *testing.T) {
+	db, _ := open(t)
+	caller := iris.Caller{Kind: iris.CallerKey, Name: "ci"}
+	running := accept(t, db, ask("api", caller))
+	mustClaim(t, db, running)
+	if err := db.AppendEvents(t.Context(), []iris.Event{{MessageID: running.ID, Seq: 2, Kind: iris.EventChunk, Text: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	over := accept(t, db, ask("api", caller))
+	over.Status = iris.StatusCancelled
+	if err := db.Finish(t.Context(), over, 0, iris.Event{MessageID: over.ID, Seq: 2, Kind: iris.EventError}); err != nil {
+		t.Fatal(err)
+	}
+	waiting := accept(t, db, ask("api", caller, named("pr-1"), task))
+	accept(t, db, ask("web", caller))
+
+	got, err := db.Living(t.Context(), "api")
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for i, want := range []struct {
+		m      iris.Message
+		status iris.Status
+		after  int64
+	}{{running, iris.StatusProcessing, 2}, {waiting, iris.StatusQueued, 0}} {
+		m := got[i].Message
+		if m.ID != want.m.ID || m.Status != want.status || got[i].After != want.after || !m.Caller.Is(caller) ||
+			m.SessionRef() != want.m.SessionRef() || m.Task != want.m.Task || !m.CreatedAt.Equal(want.m.CreatedAt) {
+			t.Errorf("%+v, want %+v", got[i], want)
+		}
+	}
+}

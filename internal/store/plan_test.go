@@ -45,7 +45,7 @@ func openForPlans(t *testing.T) *DB {
 func TestNoStatementReadsAWholeTable(t *testing.T) {
 	db := openForPlans(t)
 	scan := regexp.MustCompile(`(?m)^SCAN (job|message|event|session|api_key|usage|delivery|delivery_attempt)\b.*$`)
-	for _, text := range append(hotWrites(), append(hotReads(), nextRun, resendDelivery, dropAttempt, getAttempts,
+	for _, text := range append(hotWrites(), append(hotReads(), nextRun, resendDelivery, dropAttempt, getAttempts, livingOf,
 		oldMessages, dropMessage, dropJob, dropPruned, dropEvents, dropSessions)...) {
 		for _, step := range scan.FindAllString(plan(t, db, text), -1) {
 			if !strings.HasSuffix(step, "INDEX delivery_running") { // as many as run at once, few
