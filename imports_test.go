@@ -18,6 +18,7 @@ const module = "github.com/iris-mcp/iris-mcp"
 var (
 	exceptions = map[[2]string]string{
 		{"agent", "internal/process"}: "it starts the CLI, and there is one place that starts processes",
+		{"httpapi", "httpapi/socket"}: "the mechanics of a WebSocket, apart from what is said over it",
 		{"bench", "internal/model"}:   "a program of its own: it measures Iris from outside, on the scripted model,",
 		{"bench", "internal/drive"}:   "and starts and asks the built binary as the end-to-end tests do",
 	}

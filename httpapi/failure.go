@@ -163,7 +163,11 @@ func setHuma() {
 // (422, 408, 500 for a broken body); here all of it is INVALID_REQUEST, unless the body's
 // reader has said what it is.
 func humaFailure(h huma.Context, msg string, errs []error) *failure {
-	req := requestOf(h.Context())
+	return requestOf(h.Context()).invalid(msg, errs)
+}
+
+// invalid makes an INVALID_REQUEST of huma's errors, or of its text if there is none.
+func (req *request) invalid(msg string, errs []error) *failure {
 	var problems []problem
 	for _, err := range errs {
 		if e, ok := errors.AsType[*iris.Error](err); ok {

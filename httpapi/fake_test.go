@@ -24,6 +24,7 @@ type fake struct {
 	resent    []string
 	attending int
 	running   sync.WaitGroup
+	watchers  map[chan iris.News]string // the team
 
 	scripts  map[string]func(f *fake, id string)
 	statuses map[string]iris.TeamStatus
@@ -36,8 +37,9 @@ type fake struct {
 
 func newFake() *fake {
 	return &fake{
-		changed: make(chan struct{}),
-		events:  map[string][]iris.Event{},
+		changed:  make(chan struct{}),
+		events:   map[string][]iris.Event{},
+		watchers: map[chan iris.News]string{},
 		scripts: map[string]func(*fake, string){
 			"never":  func(*fake, string) {},
 			"fail":   func(f *fake, id string) { f.end(id, iris.StatusFailed, "", crash()) },
@@ -101,6 +103,58 @@ func (f *fake) add(id string, ev iris.Event) {
 	seq := len(f.events[id]) + 1
 	ev.MessageID, ev.Seq, ev.At = id, int64(seq), epoch.Add(time.Duration(seq)*time.Second)
 	f.events[id] = append(f.events[id], ev)
+	m := f.find(id)
+	n := iris.News{Message: iris.Message{ID: id, Team: m.Team, Caller: m.Caller, SessionID: m.SessionID, SessionName: m.SessionName, Status: iris.StatusQueued, CreatedAt: m.CreatedAt}}
+	if seq == 2 {
+		n.Message.Status, n.After = iris.StatusProcessing, 1
+	}
+	for w, team := range f.watchers {
+		if team == m.Team && seq <= 2 {
+			w <- n
+		}
+	}
+}
+
+// Watch tells of a message when it has its first event and when it has its second.
+func (f *fake) Watch(ctx context.Context, team string) (iter.Seq2[iris.News, error], error) {
+	if _, ok := f.statuses[team]; !ok {
+		return nil, iris.Errorf(iris.CodeTeamNotFound, "team %q does not exist", team)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := make(chan iris.News, 10_000)
+	f.watchers[w] = team
+	for _, m := range f.messages {
+		if n := int64(len(f.events[m.ID])); m.Team == team && !m.Status.Final() {
+			news := iris.News{Message: *m}
+			if n > 1 {
+				news.Message.Status, news.After = iris.StatusProcessing, n
+			}
+			w <- news
+		}
+	}
+	return func(yield func(iris.News, error) bool) {
+		defer func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			delete(f.watchers, w)
+		}()
+		for {
+			select {
+			case n := <-w:
+				if n.Message.ID == "" {
+					yield(n, iris.Errorf(iris.CodeQueueFull, "behind"))
+					return
+				}
+				if !yield(n, nil) {
+					return
+				}
+			case <-ctx.Done():
+				yield(iris.News{}, ctx.Err())
+				return
+			}
+		}
+	}, nil
 }
 
 func (f *fake) emit(id string, ev iris.Event) { f.change(func() { f.add(id, ev) }) }

@@ -55,6 +55,9 @@ func (s *Server) admit(ctx context.Context, req *request, h, answer http.Header)
 	if req.route.open {
 		return nil
 	}
+	if key := protocolKey(h); key != "" && req.route.socket && h.Get("X-Api-Key") == "" {
+		h.Set("X-Api-Key", key) // it is as good as that
+	}
 	req.credential = credential(h)
 	caller, err := s.auth.Caller(ctx, req.credential)
 	if err != nil {
@@ -127,6 +130,16 @@ func credential(h http.Header) string {
 	if strings.EqualFold(scheme, "Basic") {
 		if decoded, err := base64.StdEncoding.DecodeString(rest); err == nil {
 			return iris.BasicPrefix + string(decoded)
+		}
+	}
+	return ""
+}
+
+// protocolKey is the key that a browser offers among the subprotocols of a WebSocket, or empty.
+func protocolKey(h http.Header) string {
+	for _, protocol := range strings.Split(strings.Join(h.Values("Sec-WebSocket-Protocol"), ","), ",") {
+		if key, ok := strings.CutPrefix(strings.TrimSpace(protocol), keyProtocol); ok {
+			return key
 		}
 	}
 	return ""

@@ -192,6 +192,7 @@ func headers() map[string]*huma.Header {
 		"X-RateLimit-Remaining": number("How many it may send now", 95),
 		"X-RateLimit-Reset":     number("When it may send more again, Unix seconds", 1704067200),
 		"WWW-Authenticate":      text("How to authenticate", `Bearer realm="iris"`),
+		"Upgrade":               text("What to speak instead", "websocket"),
 		"Retry-After":           number("Seconds after which to try again", 5),
 	}
 }
@@ -238,6 +239,9 @@ var refusals = map[int]struct {
 	}},
 	http.StatusUnsupportedMediaType: {"UnsupportedMediaType", "The request's body is a multipart form", nil, []failure{
 		{Code: iris.CodeUnsupportedMedia, Message: "send the request's body as JSON, not as a multipart form"},
+	}},
+	http.StatusUpgradeRequired: {"UpgradeRequired", "The request is no WebSocket handshake", []string{"Upgrade"}, []failure{
+		{Code: iris.CodeInvalidRequest, Message: "this path speaks WebSocket: connect with a WebSocket client, over HTTP/1.1"},
 	}},
 	http.StatusTooManyRequests: {"RateLimited", "The key's limit is used up", []string{"Retry-After"}, []failure{
 		{

@@ -23,6 +23,8 @@ type route struct {
 	near  bool  // nor for a program of this machine (near)
 	also  []int // statuses of errors that only some routes answer with
 	local bool  // on a loopback bind, only for this machine's own names and pages (Server.foreign)
+	// socket routes are for browsers too, which send their key as a subprotocol (protocolKey).
+	socket bool
 	// own routes are about one message, which its sender may use without the scopes. The
 	// guard lets every key in, and the handler asks Server.message for the message.
 	own bool
@@ -133,6 +135,23 @@ func routes() []*route {
 			about:    "For an EventSource. The query is never logged.",
 			scopes:   []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesStream},
 			register: does((*Server).streamByQuery),
+		},
+		{
+			op: func() huma.Operation {
+				op := get(base+"/stream", "socket", "Streams", "A WebSocket: ask teams, watch them answer, follow others' messages")
+				op.DefaultStatus = http.StatusSwitchingProtocols
+				return op
+			}(),
+			about:  "The handshake of a WebSocket. Each text frame is a JSON object; x-frames lists those of both sides. A browser, which can set no header, offers the subprotocols iris.v1 and iris.key.{key}; the server agrees on iris.v1. A page must be of the server's own origin or of api.cors.origins. messages:write is needed to send a message. The handshake and every text frame but ping count as a request.",
+			gives:  "The connection is a WebSocket from here on",
+			also:   []int{http.StatusUpgradeRequired},
+			scopes: []iris.Scope{iris.ScopeMessagesStream},
+			socket: true,
+			register: func(s *Server, r *route) {
+				s.registerFrames()
+				r.op.Extensions["x-frames"] = s.documentedFrames()
+				does((*Server).openSocket)(s, r)
+			},
 		},
 		{
 			op:       post(base+"/teams/{team}/wake", "wake", "Processes", "Have a process of a team ready", http.StatusOK),

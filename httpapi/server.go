@@ -1,4 +1,4 @@
-// Package httpapi is the front for HTTP: REST and server-sent events. It decodes a request,
+// Package httpapi is the front for HTTP: REST, server-sent events and WebSockets. It decodes a request,
 // hands it to the dispatcher and encodes what comes back; docs/api.md is its contract.
 //
 // One table (routes.go) holds every path with its scopes and its types; the router, the
@@ -42,6 +42,9 @@ type Dispatcher interface {
 	Cancel(ctx context.Context, messageID string) (iris.Message, error)
 	// Status says what a team is doing. TEAM_NOT_FOUND.
 	Status(ctx context.Context, team string) (iris.TeamStatus, error)
+	// Watch tells of the team's messages that wait or run, and of those to come (iris.News).
+	// It ends with ctx's error, and with QUEUE_FULL for who is too slow. TEAM_NOT_FOUND.
+	Watch(ctx context.Context, team string) (iter.Seq2[iris.News, error], error)
 	// Estimate is the message's place among its team's waiting jobs, from 1, zero when it does
 	// not wait; and when it will be done, zero when nobody can know.
 	Estimate(ctx context.Context, m iris.Message) (position int, completion time.Time, err error)
@@ -143,6 +146,11 @@ type Server struct {
 
 	draining context.Context // over once the server is about to end
 	drain    context.CancelFunc
+	ending   context.Context // over once nothing is taken any more, and what runs has the grace
+	end      context.CancelFunc
+
+	frames  []*frameKind // what a WebSocket takes
+	sockets sockets
 
 	health health
 }
@@ -194,6 +202,8 @@ func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Se
 
 	s := &Server{cfg: cfg, dispatcher: d, store: store, auth: auth, log: log}
 	s.draining, s.drain = context.WithCancel(context.Background())
+	s.ending, s.end = context.WithCancel(context.Background())
+	s.sockets = sockets{by: map[string]int{}, changed: make(chan struct{})}
 
 	r := gin.New()
 	r.HandleMethodNotAllowed = true // gin sets Allow before it calls NoMethod
@@ -230,8 +240,9 @@ func (s *Server) Drain() { s.drain() }
 // Serve answers requests on ln until ctx ends, and returns when all it started is over.
 //
 // When ctx ends it drains, takes no new connection, and lets everything else run for the
-// grace. What runs then is cut: an ask is answered
-// SHUTTING_DOWN, a stream ends between two events, and its client can resume it.
+// grace. What runs then is cut: an ask is answered SHUTTING_DOWN, a stream ends between two
+// events, a WebSocket is closed with 1001 (at once, if nothing is under way on it), and their
+// clients can resume.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	run, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
@@ -266,9 +277,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 
 	s.Drain()
-	if !within(run, s.cfg.ShutdownGrace, srv.Shutdown) {
+	s.end()
+	over := func(ctx context.Context) error { return errors.Join(srv.Shutdown(ctx), s.sockets.wait(ctx)) }
+	if !within(run, s.cfg.ShutdownGrace, over) {
 		cut(errShutdown)
-		if !within(context.WithoutCancel(run), time.Second, srv.Shutdown) {
+		if !within(context.WithoutCancel(run), 2*time.Second, over) {
 			srv.Close()
 		}
 	}
