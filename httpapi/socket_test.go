@@ -16,7 +16,6 @@ import (
 
 	iris "github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/httpapi"
-	"github.com/iris-mcp/iris-mcp/internal/limit"
 )
 
 // line is a WebSocket of a test.
@@ -540,7 +539,8 @@ func TestSocketManyMessages(t *testing.T) {
 
 // TestSocketLimit: the handshake and every frame but a ping count against the key's limit.
 func TestSocketLimit(t *testing.T) {
-	in(t, httpapi.Config{Limits: limit.New(0)}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+	limits := newCounter()
+	in(t, httpapi.Config{Limits: limits}, func(t *testing.T, f *front, client *http.Client, _ func()) {
 		f.keys.all["few"] = iris.Caller{Kind: iris.CallerKey, Name: "few", Scopes: []iris.Scope{iris.ScopeAll}, Limit: iris.Limit{Requests: 4, Window: time.Minute}}
 		l := dial(t, client, "few")
 		l.say(`{"type":"subscribe","team":"frontend"}`, `nonsense`, `{"type":"message","team":"backend","message":"q"}`)
@@ -560,7 +560,9 @@ func TestSocketLimit(t *testing.T) {
 		if _, res, err := websocket.Dial(t.Context(), "ws://iris.test/api/v1/stream", &websocket.DialOptions{HTTPClient: client, HTTPHeader: http.Header{"X-Api-Key": {"few"}}}); err == nil || res.StatusCode != 429 || res.Header.Get("Retry-After") != "60" {
 			t.Errorf("a handshake: %v, %v", err, res)
 		}
-		time.Sleep(time.Minute)
+		limits.mu.Lock()
+		clear(limits.used)
+		limits.mu.Unlock()
 		l.say(`{"type":"message","team":"backend","message":"q"}`)
 		l.expect("start#1", "complete#2")
 		if n := len(f.asks); n != 2 {
