@@ -45,3 +45,11 @@ type Team struct {
 	IdleTimeout       time.Duration // an idle process ends after this
 	PermissionTimeout time.Duration // an open permission is denied after this
 }
+
+// Setting is one setting of a team on its way into the configuration, under the name that it
+// has there: description, or env.NAME for a variable. Value is a string, an int, a
+// time.Duration, a []string or a map[string]string; nil takes the setting out.
+type Setting struct {
+	Key   string
+	Value any
+}

@@ -44,3 +44,25 @@ func (d *Dispatcher) Restart(ctx context.Context, team string, force bool) (iris
 func (d *Dispatcher) Kill(ctx context.Context, team string, pid int) error {
 	return d.pool.Kill(ctx, team, pid)
 }
+
+// AddTeam writes a team into the configuration; it can be asked when AddTeam returns. CONFLICT,
+// INVALID_REQUEST.
+func (d *Dispatcher) AddTeam(name string, settings []iris.Setting) (iris.Team, error) {
+	return d.teams.AddTeam(name, settings)
+}
+
+// ChangeTeam changes settings of a team. Turns that run go on as they began. TEAM_NOT_FOUND,
+// CONFLICT, INVALID_REQUEST.
+func (d *Dispatcher) ChangeTeam(name string, settings []iris.Setting) (iris.Team, error) {
+	return d.teams.ChangeTeam(name, settings)
+}
+
+// RemoveTeam takes a team out of the configuration and says what it was doing. What runs may
+// end; what waits fails in its turn, one by one, with TEAM_NOT_FOUND. TEAM_NOT_FOUND, CONFLICT.
+func (d *Dispatcher) RemoveTeam(ctx context.Context, name string) (iris.TeamStatus, error) {
+	was, err := d.Status(ctx, name)
+	if err != nil {
+		return was, err
+	}
+	return was, d.teams.RemoveTeam(name)
+}

@@ -16,10 +16,13 @@ import (
 	"github.com/iris-mcp/iris-mcp"
 )
 
-// Teams is the configuration as it is now.
+// Teams is the configuration as it is now; *config.Live is one.
 type Teams interface {
 	Team(name string) (iris.Team, error) // TEAM_NOT_FOUND
 	Teams() []iris.Team
+	AddTeam(name string, settings []iris.Setting) (iris.Team, error)
+	ChangeTeam(name string, settings []iris.Setting) (iris.Team, error)
+	RemoveTeam(name string) error
 }
 
 // Store is the record of messages; *store.DB is one.

@@ -79,7 +79,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 func (d *Dispatcher) turn(ctx context.Context, m iris.Message, j iris.Job) (iris.Result, error) {
 	team, err := d.teams.Team(m.Team)
 	if err != nil {
-		return iris.Result{}, err
+		return iris.Result{}, iris.Errorf(iris.CodeTeamNotFound, "team %q was removed from the configuration while this message waited", m.Team).Because(err)
 	}
 	session, err := d.store.Session(ctx, m.SessionID)
 	if err != nil {

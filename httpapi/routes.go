@@ -98,6 +98,37 @@ func routes() []*route {
 			register: does((*Server).listTeams),
 		},
 		{
+			op:       post(base+"/teams", "createTeam", "Teams", "Make a project folder a team", http.StatusCreated),
+			about:    "It is written into the configuration file, whose every other byte stays, and can be asked at once. What widens what a team may do, or names a program, needs admin:* too. A path must be whole, of a folder that is there, and may neither be, hold nor lie in the data folder of Iris, nor hold its configuration. ${…} in a value is these characters. A key that is bound to teams makes none.",
+			gives:    "The team is there",
+			also:     []int{http.StatusConflict},
+			scopes:   []iris.Scope{iris.ScopeTeamsWrite},
+			register: does((*Server).createTeam),
+		},
+		{
+			op:       get(base+"/teams/{team}", "team", "Teams", "A team as it is configured"),
+			about:    "Defaults are filled in. The folder, the program, the prompt and the names of variables are for admin scopes only.",
+			gives:    "The team's configuration",
+			scopes:   []iris.Scope{iris.ScopeTeamsRead},
+			register: does((*Server).getTeam),
+		},
+		{
+			op:       patch(base+"/teams/{team}", "changeTeam", "Teams", "Change a team"),
+			about:    "What is given is changed, null takes a setting out, everything else stays: in the configuration file too, comments included. Processes take it up with their next turn. The rules are those of making a team.",
+			gives:    "The team as it is now",
+			also:     []int{http.StatusConflict},
+			scopes:   []iris.Scope{iris.ScopeTeamsWrite},
+			register: does((*Server).changeTeam),
+		},
+		{
+			op:       remove(base+"/teams/{team}", "removeTeam", "Teams", "Take a team out of the configuration"),
+			about:    "Its folder is not touched, and what was said to it stays in the history. What it works on may end; its messages that wait fail one by one with TEAM_NOT_FOUND; its processes end, busy ones after their turn.",
+			gives:    "The team is gone",
+			also:     []int{http.StatusConflict},
+			scopes:   []iris.Scope{iris.ScopeTeamsDelete},
+			register: does((*Server).removeTeam),
+		},
+		{
 			op:       get(base+"/teams/{team}/status", "teamStatus", "Teams", "What a team is doing"),
 			about:    "status is asleep (no process), starting, idle, busy or error (no process, and the last start failed). The folder, path, is for admin scopes only.",
 			gives:    "The team now",
@@ -279,6 +310,12 @@ func post(path, id, tag, summary string, status int) huma.Operation {
 	// The body's size and time are bounded by body.go: huma refuses a body of exactly its
 	// limit, and its deadline outlives a request without a body and ends the context.
 	op.MaxBodyBytes, op.BodyReadTimeout = -1, -1
+	return op
+}
+
+func patch(path, id, tag, summary string) huma.Operation {
+	op := post(path, id, tag, summary, http.StatusOK)
+	op.Method = http.MethodPatch
 	return op
 }
 

@@ -58,6 +58,15 @@ type Dispatcher interface {
 	// Teams lists the configured teams, sorted by name.
 	Teams() []iris.Team
 
+	// Team is one of them. TEAM_NOT_FOUND.
+	Team(name string) (iris.Team, error)
+	// AddTeam, ChangeTeam and RemoveTeam write the configuration, which is in force when they
+	// return. INVALID_REQUEST, TEAM_NOT_FOUND, CONFLICT: the team is there already, or the file
+	// cannot be written so. RemoveTeam gives what the team was doing.
+	AddTeam(name string, settings []iris.Setting) (iris.Team, error)
+	ChangeTeam(name string, settings []iris.Setting) (iris.Team, error)
+	RemoveTeam(ctx context.Context, name string) (iris.TeamStatus, error)
+
 	// Processes lists the processes of all teams, oldest first.
 	Processes() []iris.Process
 	// Wake has a process of the team ready and says whether it had to start one; with evict

@@ -139,24 +139,29 @@ func (p *Pool) startFailed(team string, err error) {
 	f.until = time.Now().Add(f.delay.NextBackOff())
 }
 
-// Serve keeps the teams' spare processes, and has turns that wait look at the limits anew,
-// until the context ends.
+// Serve keeps the teams' spare processes until the context ends: it adapts each second.
 func (p *Pool) Serve(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		p.mu.Lock()
-		p.dismiss()
-		p.keepSpares()
-		if len(p.line) > 0 {
-			p.change() // the configuration may have made room
-		}
-		p.mu.Unlock()
+		p.Adapt()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// Adapt looks at the configuration anew: processes of teams that are gone leave, spares are
+// kept as it says now, and turns that wait have the room that it makes.
+func (p *Pool) Adapt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dismiss()
+	p.keepSpares()
+	if len(p.line) > 0 {
+		p.change()
 	}
 }
 

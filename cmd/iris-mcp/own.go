@@ -181,15 +181,17 @@ func (s server) serve(ctx context.Context, p parts) error {
 	})
 	g.Go(func() error { return p.deliveries.Serve(serving) }) // until the last turn is over
 	g.Go(func() error { return p.processes.Serve(taking) })
+	p.live.OnChange(func(c *config.Config) {
+		setLevel(c)
+		p.jobs.Wake()
+		p.processes.Adapt()
+	})
 	g.Go(func() error {
 		tend(taking, p.db, p.live, p.log)
 		return nil
 	})
 	g.Go(func() error {
-		p.live.Watch(taking, p.log, func(c *config.Config) {
-			setLevel(c)
-			p.jobs.Wake()
-		})
+		p.live.Watch(taking, p.log)
 		return nil
 	})
 	defer context.AfterFunc(taking, func() {

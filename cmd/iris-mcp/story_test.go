@@ -34,6 +34,8 @@ import (
 //	ready                       waits until the server of the data folder answers
 //	gone                        waits until it does not
 //	certificate FILE FILE       makes a certificate that nobody trusts, and its key
+//	http METHOD PATH [BODY]     asks the server of the data folder with $IRIS_API_KEY, or as
+//	                            the local user, and prints status and answer
 //	mcp FOLDER TOOL ARGUMENTS   an MCP client: starts iris-mcp in the folder and calls a tool
 //	mcphttp KEY TOOL ARGUMENTS  an MCP client over HTTP: calls a tool of the running server
 func TestStories(t *testing.T) {
@@ -53,7 +55,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "mcp": callTool, "mcphttp": callToolHTTP,
+			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "http": callHTTP, "mcp": callTool, "mcphttp": callToolHTTP,
 		},
 		UpdateScripts: *update,
 	})
@@ -144,6 +146,27 @@ func eventually(ts *testscript.TestScript, so func() bool) {
 			ts.Fatalf("it did not happen within %s", patienceOfTests)
 		}
 	}
+}
+
+func callHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: http METHOD PATH [BODY]")
+	}
+	home := ts.Getenv("IRIS_HOME")
+	key := ts.Getenv("IRIS_API_KEY")
+	if key == "" {
+		key = ts.ReadFile(localKeyFile(home))
+	}
+	address := strings.TrimSpace(ts.ReadFile(addressFile(home)))
+	req, err := http.NewRequest(args[0], address+args[1], strings.NewReader(strings.Join(args[2:], "")))
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(key))
+	resp, err := (&http.Client{Timeout: patienceOfTests}).Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%d %s", resp.StatusCode, body)
 }
 
 func callTool(ts *testscript.TestScript, neg bool, args []string) {

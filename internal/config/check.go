@@ -240,6 +240,10 @@ func (r *reader) folder(c *Config, key, text string) string {
 		r.warn(c, key, "the folder cannot be looked at: %s", err)
 	case !info.IsDir():
 		r.wrong(key, "%s is a file; a team is a folder", folder)
+	default:
+		if says := exposesHome(folder); says != "" {
+			r.warn(c, key, "%s %s: whoever may ask the team can read the local user's key there", folder, says)
+		}
 	}
 	return folder
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,7 +27,7 @@ const header = `# Iris: the teams of this machine. docs/configuration.md knows e
 // place for it; INVALID_REQUEST when the team itself is wrong; Problems when the file is no
 // YAML. A file that AddTeam and RemoveTeam change from several processes loses neither.
 func AddTeam(file, name string, t Team) error {
-	return edit(file, true, func(file string, text []byte) ([]byte, error) { return addTeam(file, text, name, t) })
+	return edit(file, true, func(file string, text []byte) ([]byte, error) { return addTeam(file, text, name, toNode(t)) })
 }
 
 // RemoveTeam takes a team out of the file, with the comment directly above it, and touches no
@@ -58,8 +59,24 @@ func edit(file string, create bool, change func(file string, text []byte) ([]byt
 		defer folder.Close()
 		_ = syscall.Flock(int(folder.Fd()), syscall.LOCK_EX)
 	}
-	text, err := readFile(target)
-	mode, owner := fs.FileMode(0o600), (*syscall.Stat_t)(nil)
+	for try := 1; ; try++ {
+		err := editOnce(file, target, create, change)
+		if !errors.Is(err, errMeanwhile) {
+			return err
+		}
+		if try == 5 {
+			return iris.Errorf(iris.CodeConflict, "something else keeps writing %s; try again later", file)
+		}
+	}
+}
+
+// errMeanwhile says that somebody who takes no lock, as editors do not, wrote the file while
+// an edit was made of what it said before.
+var errMeanwhile = errors.New("the file was written meanwhile")
+
+func editOnce(file, target string, create bool, change func(file string, text []byte) ([]byte, error)) error {
+	was, err := readFile(target)
+	text, mode, owner := was, fs.FileMode(0o600), (*syscall.Stat_t)(nil)
 	switch {
 	case create && errors.Is(err, fs.ErrNotExist):
 		text = []byte(header)
@@ -76,15 +93,41 @@ func edit(file string, create bool, change func(file string, text []byte) ([]byt
 	if text, err = change(file, text); err != nil {
 		return err
 	}
-	if err := replace(target, text, mode, owner); err != nil {
-		return fmt.Errorf("write the configuration: %w", err)
+	if err := replace(target, was, text, mode, owner); err != nil {
+		return cannotWrite(file, err)
 	}
 	return nil
 }
 
+// cannotWrite says what a person has to do where the file may not be written, which is no
+// fault of Iris.
+func cannotWrite(file string, err error) error {
+	says := ""
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		says = "%s, or its folder, may not be written by the user that Iris runs as: change that, or edit it by hand"
+	case errors.Is(err, syscall.EROFS):
+		says = "%s is on a file system that cannot be written: edit it where it comes from"
+	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EXDEV):
+		says = "%s cannot be replaced, as a file that is mounted alone cannot: mount its folder, or edit it where it comes from"
+	default:
+		return fmt.Errorf("write the configuration: %w", err)
+	}
+	return iris.Errorf(iris.CodeConflict, says, file).Because(err)
+}
+
 // replace writes a file beside the target and renames it, so that a reader or a crash sees the
-// old text or the new one. The owner stays when root edits somebody's file.
-func replace(target string, text []byte, mode fs.FileMode, owner *syscall.Stat_t) (err error) {
+// old text or the new one. A target that may not be written is not replaced either. The owner
+// stays when root edits somebody's file. It fails with errMeanwhile when the target is not
+// what it was; nil is a target that was not there.
+func replace(target string, was, text []byte, mode fs.FileMode, owner *syscall.Stat_t) (err error) {
+	if was != nil {
+		may, err := os.OpenFile(target, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		may.Close()
+	}
 	f, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".*")
 	if err != nil {
 		return err
@@ -102,6 +145,13 @@ func replace(target string, text []byte, mode fs.FileMode, owner *syscall.Stat_t
 	if err != nil {
 		return err
 	}
+	switch is, err := readFile(target); {
+	case was == nil && errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case was == nil || !bytes.Equal(is, was):
+		return errMeanwhile
+	}
 	if err := os.Rename(f.Name(), target); err != nil {
 		return err
 	}
@@ -113,7 +163,7 @@ func replace(target string, text []byte, mode fs.FileMode, owner *syscall.Stat_t
 }
 
 // addTeam gives the text with the team in it.
-func addTeam(file string, text []byte, name string, t Team) ([]byte, error) {
+func addTeam(file string, text []byte, name string, t *yaml.Node) ([]byte, error) {
 	if err := goodTeam(file, name, t); err != nil {
 		return nil, err
 	}
@@ -124,7 +174,7 @@ func addTeam(file string, text []byte, name string, t Team) ([]byte, error) {
 	if p.team(name) >= 0 {
 		return nil, iris.Errorf(iris.CodeConflict, "there is a team %q already, on line %d of %s", name, p.teams.Content[p.team(name)].Line, file)
 	}
-	entry := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{textNode(name), toNode(t)}}
+	entry := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{textNode(name), t}}
 	changed, err := p.insert(entry)
 	if err != nil {
 		return nil, err
@@ -147,10 +197,7 @@ func removeTeam(file string, text []byte, name string) ([]byte, error) {
 	if i < 0 {
 		return nil, teamNotFound(name, p.names())
 	}
-	if inBraces(p.teams) {
-		return nil, p.refuse(p.teams.Content[i].Line, "the teams stand in braces; remove this one by hand")
-	}
-	changed := p.cut(i)
+	changed := p.drop(p.find("teams", name))
 	want, err := open(file, text)
 	if err != nil {
 		return nil, err
@@ -161,13 +208,18 @@ func removeTeam(file string, text []byte, name string) ([]byte, error) {
 }
 
 // goodTeam reads the team as if it stood alone in a file.
-func goodTeam(file, name string, t Team) error {
-	entry := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{textNode(name), toNode(t)}}
+func goodTeam(file, name string, t *yaml.Node) error {
+	entry := &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{textNode(name), t}}
 	text, err := yaml.Marshal(&yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{textNode("teams"), entry}})
 	if err != nil {
 		return iris.Errorf(iris.CodeInvalidRequest, "the team cannot be written as YAML").Because(err)
 	}
 	_, err = parse(file, text)
+	return invalid(err)
+}
+
+// invalid is what is wrong with a team that somebody gave, told without the places in a file.
+func invalid(err error) error {
 	problems, ok := errors.AsType[Problems](err)
 	if !ok {
 		return err

@@ -1,8 +1,10 @@
 package config_test
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,11 +39,15 @@ func TestEditsKeepEveryOtherByte(t *testing.T) {
 			before := strings.TrimSuffix(string(a.Files[0].Data), noBreak)
 			for _, eol := range []string{"\n", "\r\n"} {
 				file := write(t, strings.ReplaceAll(before, "\n", eol))
-				verb, name, _ := strings.Cut(strings.TrimSpace(string(a.Comment)), " ")
-				if verb == "add" {
+				verb, rest, _ := strings.Cut(strings.TrimSpace(string(a.Comment)), " ")
+				name, settings, _ := strings.Cut(rest, " ")
+				switch verb {
+				case "add":
 					err = config.AddTeam(file, name, config.Team{Path: "/srv/web app", Description: "answers: #1"})
-				} else {
+				case "remove":
 					err = config.RemoveTeam(file, name)
+				case "change":
+					_, err = config.NewLive(&config.Config{File: file}).ChangeTeam(name, settingsOf(t, settings))
 				}
 				text, readErr := os.ReadFile(file)
 				if readErr != nil {
@@ -59,7 +65,7 @@ func TestEditsKeepEveryOtherByte(t *testing.T) {
 					if after != string(a.Files[0].Data) {
 						t.Errorf("the edit was refused, but the file changed to\n%s", after)
 					}
-					says := strings.ReplaceAll(err.Error(), file, "FILE")
+					says := strings.ReplaceAll(strings.ReplaceAll(err.Error(), file, "FILE"), config.FileName, "FILE")
 					got = txtar.File{Name: "refused", Data: []byte(says + "\n")}
 				}
 				if *update {
@@ -74,6 +80,31 @@ func TestEditsKeepEveryOtherByte(t *testing.T) {
 			}
 		})
 	}
+}
+
+// settingsOf reads settings from a JSON object.
+func settingsOf(t *testing.T, text string) []iris.Setting {
+	t.Helper()
+	var all map[string]any
+	if err := json.Unmarshal([]byte(text), &all); err != nil {
+		t.Fatal(err)
+	}
+	var settings []iris.Setting
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		value := all[key]
+		switch v := value.(type) {
+		case float64:
+			value = int(v)
+		case []any:
+			list := []string{}
+			for _, item := range v {
+				list = append(list, item.(string))
+			}
+			value = list
+		}
+		settings = append(settings, iris.Setting{Key: key, Value: value})
+	}
+	return settings
 }
 
 // full is a team with every key.
@@ -145,11 +176,12 @@ func TestAddTeamMakesTheFile(t *testing.T) {
 	if err := config.RemoveTeam(file, "a"); err == nil {
 		t.Error("a team was removed from nothing")
 	}
-	if err := config.AddTeam(file, "a", config.Team{Path: home}); err != nil {
+	project := t.TempDir()
+	if err := config.AddTeam(file, "a", config.Team{Path: project}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)
-	if err != nil || !strings.HasPrefix(string(text), "# Iris: ") || !strings.HasSuffix(string(text), "\n\nteams:\n  a:\n    path: "+home+"\n") {
+	if err != nil || !strings.HasPrefix(string(text), "# Iris: ") || !strings.HasSuffix(string(text), "\n\nteams:\n  a:\n    path: "+project+"\n") {
 		t.Errorf("the file is %q, %v", text, err)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode() != 0o600 {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	iris "github.com/iris-mcp/iris-mcp"
 )
@@ -42,7 +43,7 @@ func FuzzEdit(f *testing.F) {
 	}
 	const file, name = "/nowhere/iris-config.yaml", "fuzz-9"
 	f.Fuzz(func(t *testing.T, text string) {
-		added, err := addTeam(file, []byte(text), name, Team{Path: "/", Env: map[string]string{"A": "b"}})
+		added, err := addTeam(file, []byte(text), name, toNode(Team{Path: "/", Env: map[string]string{"A": "b"}}))
 		if err != nil {
 			_, syntax := errors.AsType[Problems](err)
 			if !syntax && iris.CodeOf(err) != iris.CodeConflict {
@@ -81,4 +82,54 @@ func kept(a, b string) int {
 		m++
 	}
 	return n + m
+}
+
+// Whatever the text, a change of a team keeps all that stands before and after the team and
+// does what it says, or is refused.
+func FuzzChange(f *testing.F) {
+	for _, s := range seeds {
+		f.Add(s, "new: # x", "A")
+	}
+	f.Add("teams:\n  a:\n    path: /x # p\n    description: |\n      x\n    env: {A: 1, B: [} # c\n  # b\n  b: {path: /, env: {A: 'it''s'}}\n", "two\nlines", "B")
+	f.Add("{\"teams\": {\"a\": {\"path\": \"/\", \"model\": \"x\",\n \"env\": {\"A\": \"1\"}\n}, \"b\": {}}}", "${HOME}", "A")
+	const file = "/nowhere/iris-config.yaml"
+	f.Fuzz(func(t *testing.T, text, value, variable string) {
+		p, err := open(file, []byte(text))
+		if err != nil || len(p.names()) == 0 {
+			return
+		}
+		name := p.names()[0]
+		_, wrong := parse(file, []byte(text)) // then a key may be there twice
+		trail := p.find("teams", name)
+		from, to := p.offset(trail.key()), len(text)
+		for _, up := range slices.Backward(trail) {
+			if next := up.i + 2; next < len(up.in.Content) {
+				to = p.offset(up.in.Content[next])
+				break
+			}
+		}
+		for _, s := range []iris.Setting{
+			{Key: "description", Value: value}, {Key: "env." + variable, Value: value}, {Key: "allowedTools", Value: []string{value, variable}},
+			{Key: "warm", Value: 2}, {Key: "description"}, {Key: "path"}, {Key: "env"}, {Key: "env." + variable}, {Key: "allowedTools"},
+		} {
+			changed, err := changeSetting(file, []byte(text), name, s)
+			if err != nil {
+				if iris.CodeOf(err) != iris.CodeConflict && (iris.CodeOf(err) != iris.CodeInvalidRequest || utf8.ValidString(value) && utf8.ValidString(variable)) {
+					t.Fatalf("%v is refused with %v", s, err)
+				}
+				continue
+			}
+			if len(changed) < from+len(text)-to || !strings.HasPrefix(string(changed), text[:from]) || !strings.HasSuffix(string(changed), text[to:]) {
+				t.Fatalf("%v: %q\nbecame\n%q", s, text, changed)
+			}
+			now, err := open(file, changed)
+			if err != nil || !slices.Equal(now.names(), p.names()) {
+				t.Fatalf("%v: %q\nbecame\n%q\n%v", s, text, changed, err)
+			}
+			keys := append([]string{"teams", name}, strings.SplitN(s.Key, ".", 2)...)
+			if got := now.find(keys...); (len(got) == len(keys)) != (s.Value != nil) && wrong == nil {
+				t.Fatalf("%v: %q\nbecame\n%q", s, text, changed)
+			}
+		}
+	})
 }

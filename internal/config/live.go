@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	iris "github.com/iris-mcp/iris-mcp"
@@ -13,6 +14,9 @@ import (
 type Live struct {
 	current atomic.Pointer[Config]
 	refused atomic.Pointer[error]
+
+	reading  sync.Mutex // held from reading the file until what it says is in force
+	onChange func(*Config)
 }
 
 // NewLive begins with a configuration.
@@ -30,6 +34,16 @@ func (l *Live) Get() *Config { return l.current.Load() }
 func (l *Live) Set(c *Config) {
 	l.current.Store(c)
 	l.refused.Store(nil)
+}
+
+// OnChange has f called with each configuration that comes into force by an edit, one at a
+// time; what is slow is not for it. It is called once, before Watch and before any edit.
+func (l *Live) OnChange(f func(*Config)) { l.onChange = f }
+
+func (l *Live) tell(c *Config) {
+	if l.onChange != nil {
+		l.onChange(c)
+	}
 }
 
 // Team finds a team by its name: TEAM_NOT_FOUND with a suggestion.

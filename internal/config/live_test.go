@@ -50,11 +50,12 @@ func watch(t *testing.T, file string) *watched {
 		t.Fatal(err)
 	}
 	w := &watched{t: t, file: file, live: config.NewLive(c), changes: make(chan *config.Config, 16), logged: make(chan string, 64)}
+	w.live.OnChange(func(c *config.Config) { w.changes <- c })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.live.Watch(ctx, slog.New(slog.NewTextHandler(w, nil)), func(c *config.Config) { w.changes <- c })
+		w.live.Watch(ctx, slog.New(slog.NewTextHandler(w, nil)))
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return w

@@ -140,33 +140,36 @@ func (p *page) insert(entry *yaml.Node) (string, error) {
 	case p.teams.Kind == yaml.MappingNode && inBraces(p.teams):
 		return p.brace(p.teams, entry), nil
 	case p.teams.Kind == yaml.MappingNode:
-		return p.below(entry, indent), nil
+		return p.below(p.find("teams"), entry), nil
 	}
 	return "", p.refuse(p.at, "teams must be a mapping of names; add the team by hand")
 }
 
-// below puts the entry after the last team, indented and spaced as the teams before it are.
-func (p *page) below(entry *yaml.Node, parent int) string {
-	first, team := p.teams.Content[0], p.teams.Content[1]
+// below puts the entry after the last pair of the mapping that the trail leads to, indented
+// and spaced as those before it are.
+func (p *page) below(t trail, entry *yaml.Node) string {
+	n := t.value()
+	first, value := n.Content[0], n.Content[1]
 	indent := first.Column - 1
-	step := indent - parent
-	if team.Kind == yaml.MappingNode && !inBraces(team) && team.Line > first.Line {
-		step = team.Content[0].Column - first.Column
+	step := indent - (t.key().Column - 1)
+	if value.Kind == yaml.MappingNode && !inBraces(value) && value.Line > first.Line {
+		step = value.Content[0].Column - first.Column
 	}
-	end := p.end(len(p.teams.Content)-2, func(in int) bool { return in < indent })
+	end := p.end(append(t, pair{n, len(n.Content) - 2}), func(in int) bool { return in < indent })
 	added := p.block(entry, indent, max(step, 1))
-	if len(p.teams.Content) > 2 && blank(p.lines[p.head(2, indent)-1]) {
+	if len(t) == 1 && len(n.Content) > 2 && blank(p.lines[p.head(n.Content[2])-1]) { // a team
 		added = append([]string{p.eol}, added...)
 	}
 	return p.splice(end, end, added)
 }
 
-// cut gives the text without the lines of the team at i.
-func (p *page) cut(i int) string {
-	indent := p.teams.Content[i].Column - 1
-	from := p.head(i, indent)
-	to := p.end(i, func(in int) bool { return in <= indent })
-	only, first := len(p.teams.Content) == 2, i == 0
+// cut gives the text without the lines of a pair.
+func (p *page) cut(t trail) string {
+	last := t[len(t)-1]
+	indent := t.key().Column - 1
+	from := p.head(t.key())
+	to := p.end(t, func(in int) bool { return in <= indent })
+	only, first := len(last.in.Content) == 2, last.i == 0
 	for to < len(p.lines) && blank(p.lines[to]) && !only && (first || blank(p.lines[from-1])) {
 		to++
 	}
@@ -176,26 +179,27 @@ func (p *page) cut(i int) string {
 	return p.splice(from, to, nil)
 }
 
-// head is the index of the line where a team begins: that of its key, or of the comment
+// head is the index of the line where a pair begins: that of its key, or of the comment
 // directly above it that is indented as the key is.
-func (p *page) head(i, indent int) int {
-	at := p.teams.Content[i].Line - 1
-	for at > 0 && comment(p.lines[at-1]) && indentOf(p.lines[at-1]) == indent {
+func (p *page) head(key *yaml.Node) int {
+	at := key.Line - 1
+	for at > 0 && comment(p.lines[at-1]) && indentOf(p.lines[at-1]) == key.Column-1 {
 		at--
 	}
 	return at
 }
 
-// end is the index of the line after a team's last: the next key, less the blank lines and the
-// comments above it that are foreign to the team by their indentation.
-func (p *page) end(i int, foreign func(indent int) bool) int {
+// end is the index of the line after a pair's last: the next key, of whatever mapping, less
+// the blank lines and the comments above it that are foreign to the pair by their indentation.
+func (p *page) end(t trail, foreign func(indent int) bool) int {
 	at := len(p.lines)
-	if i+2 < len(p.teams.Content) {
-		at = p.teams.Content[i+2].Line - 1
-	} else if p.key+2 < len(p.root.Content) {
-		at = p.root.Content[p.key+2].Line - 1
+	for _, up := range slices.Backward(t) {
+		if next := up.i + 2; next < len(up.in.Content) {
+			at = up.in.Content[next].Line - 1
+			break
+		}
 	}
-	for at > p.teams.Content[i].Line && (blank(p.lines[at-1]) || comment(p.lines[at-1]) && foreign(indentOf(p.lines[at-1]))) {
+	for at > t.key().Line && (blank(p.lines[at-1]) || comment(p.lines[at-1]) && foreign(indentOf(p.lines[at-1]))) {
 		at--
 	}
 	return at

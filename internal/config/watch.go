@@ -23,11 +23,10 @@ const (
 )
 
 // Watch follows the edits of the file until ctx ends, and then returns. A good edit is put in
-// force whole and given to onChange, if that is not nil; a bad one is refused whole: the old
-// configuration stays, and the error is logged and is LastError. A file that disappears or is
-// emptied counts as a bad edit. onChange is called from this goroutine alone; what is slow is not for it.
-func (l *Live) Watch(ctx context.Context, log *slog.Logger, onChange func(*Config)) {
-	w := &watch{live: l, log: log, onChange: onChange, file: l.Get().File}
+// force whole; a bad one is refused whole: the old configuration stays, and the error is logged
+// and is LastError. A file that disappears or is emptied counts as a bad edit.
+func (l *Live) Watch(ctx context.Context, log *slog.Logger) {
+	w := &watch{live: l, log: log, file: l.Get().File}
 	w.target = w.file
 	if target, err := filepath.EvalSymlinks(w.file); err == nil {
 		w.target = target
@@ -76,9 +75,8 @@ func (l *Live) Watch(ctx context.Context, log *slog.Logger, onChange func(*Confi
 
 // watch is what Watch knows.
 type watch struct {
-	live     *Live
-	log      *slog.Logger
-	onChange func(*Config)
+	live *Live
+	log  *slog.Logger
 
 	file   string
 	target string // where a symlink leads, else the file
@@ -118,6 +116,8 @@ func (w *watch) tell() (*fsnotify.Watcher, error) {
 
 // read puts the file in force, or refuses it.
 func (w *watch) read() {
+	w.live.reading.Lock()
+	defer w.live.reading.Unlock()
 	was := w.live.Get()
 	text, err := readFile(w.file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -155,7 +155,5 @@ func (w *watch) read() {
 	for _, key := range laterOnly(was, is) {
 		w.log.Warn("this change takes effect at the next start", "key", key)
 	}
-	if w.onChange != nil {
-		w.onChange(is)
-	}
+	w.live.tell(is)
 }
