@@ -9,7 +9,7 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 MODULES := . sdk/go
 
-.PHONY: build demo test check lint fmt vet unit contract e2e claude bench clean
+.PHONY: build demo test check lint fmt vet unit contract e2e clients claude bench clean
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/iris-mcp ./cmd/iris-mcp
@@ -22,7 +22,7 @@ demo: build
 claude:
 	@scripts/fetch-claude.sh
 
-test: lint unit contract e2e
+test: lint unit contract e2e clients
 
 check: lint unit
 	scripts/vulncheck.sh
@@ -38,6 +38,7 @@ vet:
 	@for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
 	go vet -tags e2e ./e2e/...
 	go vet -tags contract ./contract/...
+	go vet -tags clients ./clients/...
 
 unit:
 	@for m in $(MODULES); do (cd $$m && go test -race -timeout 10m ./...) || exit 1; done
@@ -48,6 +49,11 @@ contract:
 
 e2e: claude build
 	scripts/no-network.sh go test -race -count=1 -tags e2e -timeout 15m ./e2e/...
+
+# Programs in other languages, against what Iris serves and sends.
+clients:
+	scripts/clients.sh
+	go test -count=1 -tags clients ./clients/...
 
 bench: claude build
 	go run ./bench

@@ -103,15 +103,25 @@ func (s *Server) watchKey(ctx context.Context, req *request, end context.CancelC
 	return func() { end(nil); <-over }
 }
 
-// punctual bounds each write: a client that takes nothing is hung up on.
+// punctual bounds each write: a client that takes nothing is hung up on. Between two there is no
+// bound: over HTTP/2 one that passes resets the stream even while nothing is written.
 type punctual struct {
 	gin.ResponseWriter
 	patience time.Duration
 }
 
 func (w *punctual) Write(p []byte) (int, error) {
-	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.patience)) // fails in tests without a connection only
+	w.deadline(time.Now().Add(w.patience))
 	return w.ResponseWriter.Write(p)
 }
 
-func (w *punctual) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *punctual) Flush() {
+	w.deadline(time.Now().Add(w.patience))
+	w.ResponseWriter.Flush()
+	w.deadline(time.Time{})
+}
+
+// deadline fails in tests without a connection only.
+func (w *punctual) deadline(t time.Time) {
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
+}

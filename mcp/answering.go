@@ -26,7 +26,7 @@ type answering struct {
 	mu      sync.Mutex // of what follows, and of w
 	stream  bool       // events are sent
 	written bool       // something was
-	last    time.Time  // when
+	last    time.Time  // when; at first, when the request came
 	failed  error      // why nothing more can be
 }
 
@@ -35,6 +35,7 @@ const heartbeat = 15 * time.Second
 
 // begin finds out what the client takes, and which revision it speaks.
 func (a *answering) begin(params json.RawMessage) {
+	a.last = time.Now()
 	accept := strings.ToLower(strings.Join(a.r.Header.Values("Accept"), ","))
 	a.json = strings.Contains(accept, "application/json")
 	a.awake = strings.Contains(accept, "text/event-stream")
@@ -116,7 +117,7 @@ func (a *answering) status(code int) int {
 
 // open makes a stream of it; with the lock held.
 func (a *answering) open() {
-	if a.stream || a.written {
+	if a.stream {
 		return
 	}
 	a.stream = true
@@ -146,18 +147,19 @@ func (a *answering) beat() (stop func()) {
 	over := make(chan struct{})
 	var beating sync.WaitGroup
 	beating.Go(func() {
-		tick := time.NewTicker(heartbeat)
-		defer tick.Stop()
-		for {
+		for wait := heartbeat; ; {
 			select {
 			case <-over:
 				return
-			case <-tick.C:
+			case <-time.After(wait):
 			}
 			a.mu.Lock()
-			if time.Since(a.last) >= heartbeat && (a.stream || !a.written) {
-				a.open()
-				_ = a.put(": still working\n\n") // the next write fails too
+			if wait = heartbeat - time.Since(a.last); wait <= 0 {
+				if a.stream || !a.written {
+					a.open()
+					_ = a.put(": still working\n\n") // the next write fails too
+				}
+				wait = heartbeat
 			}
 			a.mu.Unlock()
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -64,6 +65,15 @@ func (s *Sender) attempt(ctx context.Context, m iris.Message, to iris.Callback, 
 	return a
 }
 
+// clip shortens what a certificate may have a say in.
+func clip(text string) string {
+	const most = 200
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
 // bare is the error without the URL, which may be as good as a password.
 func bare(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
@@ -103,7 +113,7 @@ func problemOf(err error, timeout time.Duration) string {
 	case errors.As(err, &dns):
 		return "the name of the host could not be looked up"
 	case errors.As(err, &cert):
-		return "the certificate of the receiver is not good: " + cert.Err.Error()
+		return "the certificate of the receiver is not good: " + clip(cert.Err.Error())
 	case errors.As(err, &record), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
 		return "the receiver does not speak TLS as it should"
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -56,6 +56,14 @@ func TestWhatIsSent(t *testing.T) {
 			_, err := c.Teams.Backend.Execute(t.Context(), "do", iris.WithoutDedupe(), iris.WithMaxAttempts(2), iris.WithPriority("low"))
 			return err
 		}, `POST /api/v1/teams/backend/execute {"task":"do","priority":"low","dedupe":false,"maxAttempts":2}`},
+		{"a task with a callback", func(c *iris.Client) error {
+			_, err := c.Teams.Backend.Execute(t.Context(), "do", iris.WithCallback(iris.Callback{URL: "https://a.example", Headers: map[string]string{"A": "b"}}))
+			return err
+		}, `POST /api/v1/teams/backend/execute {"task":"do","callback":{"url":"https://a.example","headers":{"A":"b"}}}`},
+		{"a callback that is called again", func(c *iris.Client) error {
+			_, err := c.Messages.Resend(t.Context(), "job_1")
+			return err
+		}, `POST /api/v1/messages/job_1/resend `},
 		{"a name that would be another path", func(c *iris.Client) error {
 			_, err := c.Teams.Team("../x?y").Ask(t.Context(), "why?")
 			return err
