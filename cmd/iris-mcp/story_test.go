@@ -38,6 +38,7 @@ import (
 //	                            the local user, and prints status and answer
 //	mcp FOLDER TOOL ARGUMENTS   an MCP client: starts iris-mcp in the folder and calls a tool
 //	mcphttp KEY TOOL ARGUMENTS  an MCP client over HTTP: calls a tool of the running server
+//	websocket KEY FILE          a WebSocket client: plays the file (playSocket)
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -55,7 +56,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "http": callHTTP, "mcp": callTool, "mcphttp": callToolHTTP,
+			"exits": exits, "until": until, "capture": capture, "ready": ready, "gone": gone, "certificate": certificate, "http": callHTTP, "mcp": callTool, "mcphttp": callToolHTTP, "websocket": playSocket,
 		},
 		UpdateScripts: *update,
 	})
