@@ -217,6 +217,7 @@ type Filter struct {
 	Teams  []string // a bound key's teams; empty: all
 	Since  time.Time
 	Until  time.Time
+	Query  string // words that all stand in the message or its response; "" any
 	Limit  int    // 1…200
 	Page   int    // from 1; of no account beside a cursor
 	After  Cursor // only what comes after it; zero: from the newest
@@ -224,7 +225,8 @@ type Filter struct {
 
 // Page is one page of the history.
 type Page struct {
-	Messages []Message
-	Total    int    // of all pages, exact
-	Next     Cursor // where the next page begins; zero when this is the last
+	Messages    []Message
+	Total       int    // of all pages, exact unless it is capped
+	TotalCapped bool   // a query found more than Total
+	Next        Cursor // where the next page begins; zero when this is the last
 }

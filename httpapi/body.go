@@ -175,15 +175,23 @@ func encodeJSON(buf *bytes.Buffer, v any) error {
 }
 
 // decode reads a body for huma, which calls it twice: into an any, to validate it, then into
-// the route's type. Of a field given twice the last counts, as in JavaScript and Python.
+// the route's type.
 func decode(data []byte, v any) error {
-	if _, first := v.(*any); first && !utf8.Valid(data) {
+	_, first := v.(*any)
+	if first && !utf8.Valid(data) {
 		return errors.New("is not valid UTF-8")
 	}
-	err := json.Unmarshal(data, v)
-	if err == nil {
-		return nil
+	if err := json.Unmarshal(data, v); err != nil {
+		return unreadable(err)
 	}
+	if first {
+		return strict(data)
+	}
+	return nil
+}
+
+// unreadable says in our words why JSON was not read.
+func unreadable(err error) error {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fmt.Errorf("is not valid JSON at byte %d: %w", syntax.Offset, syntax)
 	}

@@ -203,6 +203,9 @@ func problemOf(err error) (p problem, path bool) {
 		}
 		return problem{name, "is missing"}, false
 	}
+	if name, ok := strings.CutPrefix(d.Message, twice); ok {
+		return problem{clip(name), "is given twice"}, false
+	}
 	text := d.Message
 	switch text {
 	case "unknown query parameter":

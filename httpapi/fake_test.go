@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -299,6 +300,9 @@ func (f *fake) Messages(_ context.Context, q iris.Filter) (iris.Page, error) {
 			len(q.Teams) > 0 && !slices.Contains(q.Teams, m.Team) || m.CreatedAt.Before(q.Since) || !q.Until.IsZero() && !m.CreatedAt.Before(q.Until) {
 			continue
 		}
+		if !strings.Contains(m.Text, q.Query) {
+			continue
+		}
 		page.Total++
 		page.Messages = append(page.Messages, *m)
 	}
@@ -311,6 +315,7 @@ func (f *fake) Messages(_ context.Context, q iris.Filter) (iris.Page, error) {
 		page.Next = iris.Cursor{CreatedAt: epoch, N: number(page.Messages[last-1]), Page: q.Page}
 	}
 	page.Messages = page.Messages[first:last]
+	page.TotalCapped = q.Query != "" // it finds all there are, and says so to be heard
 	return page, nil
 }
 

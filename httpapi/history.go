@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	iris "github.com/iris-mcp/iris-mcp"
@@ -12,6 +13,7 @@ type historyIn struct {
 	From   string      `query:"from" doc:"Who asked: a team, api, or local" example:"api"`
 	To     string      `query:"to" doc:"The same as team" example:"backend"`
 	Status iris.Status `query:"status" enum:"queued,processing,completed,failed,cancelled" doc:"Only those of this status" example:"completed"`
+	Query  string      `query:"q" maxLength:"1000" doc:"Only messages in which, or in whose response, all these words stand; any text will do" example:"database indexes"`
 	Limit  int         `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Messages on a page"`
 	Page   int         `query:"page" minimum:"1" maximum:"1000000" doc:"Number of the page, from 1, which is the default; not beside a cursor" example:"1"`
 	Cursor string      `query:"cursor" doc:"The nextCursor of an earlier answer: what comes after it, however many messages have come since" example:"gNCPpZhj8B4C"`
@@ -44,11 +46,12 @@ type historyItem struct {
 }
 
 type pagination struct {
-	Page       int     `json:"page" doc:"From 1" example:"1"`
-	Limit      int     `json:"limit" doc:"Messages on a page" example:"50"`
-	Total      int     `json:"total" doc:"Of all pages, exact" example:"247"`
-	HasNext    bool    `json:"hasNext" doc:"There is a page after this one" example:"true"`
-	NextCursor *string `json:"nextCursor" doc:"The cursor of the next page; null on the last" example:"gNCPpZhj8B4C"`
+	Page        int     `json:"page" doc:"From 1" example:"1"`
+	Limit       int     `json:"limit" doc:"Messages on a page" example:"50"`
+	Total       int     `json:"total" doc:"Of all pages, exact; with q at most 10,000" example:"247"`
+	TotalCapped bool    `json:"totalCapped,omitempty" doc:"With q: there are more than total"`
+	HasNext     bool    `json:"hasNext" doc:"There is a page after this one" example:"true"`
+	NextCursor  *string `json:"nextCursor" doc:"The cursor of the next page; null on the last" example:"gNCPpZhj8B4C"`
 }
 
 func (s *Server) history(ctx context.Context, req *request, in *historyIn) (*historyOut, error) {
@@ -77,7 +80,7 @@ func (s *Server) history(ctx context.Context, req *request, in *historyIn) (*his
 	}
 	f := iris.Filter{
 		Team: in.Team, From: in.From, Status: in.Status, Teams: req.caller.Teams,
-		Since: fromMilli(in.Since), Until: fromMilli(in.Until), Limit: in.Limit, Page: p.Page, After: after,
+		Since: fromMilli(in.Since), Until: fromMilli(in.Until), Limit: in.Limit, Page: p.Page, After: after, Query: strings.TrimSpace(in.Query),
 	}
 	if in.To != "" {
 		f.Team = in.To
@@ -86,7 +89,7 @@ func (s *Server) history(ctx context.Context, req *request, in *historyIn) (*his
 	if err != nil {
 		return nil, err
 	}
-	p.Total = page.Total
+	p.Total, p.TotalCapped = page.Total, page.TotalCapped
 	if !page.Next.IsZero() {
 		p.HasNext, p.NextCursor = true, new(page.Next.String())
 	}

@@ -41,6 +41,13 @@ func TestMalformedBodies(t *testing.T) {
 		{"a field of another route", `{"question":"a","task":"b"}`, 400, "task is not a known field"},
 		{"the wrong case", `{"Question":"a"}`, 400, "Question is not a known field; question is missing"},
 		{"the wrong case beside the right one", `{"question":"a","QUESTION":"b"}`, 400, "QUESTION is not a known field"},
+		{"a field is given twice", `{"question":"b","question":"a"}`, 400, "question is given twice"},
+		{"a field is given twice, once in another spelling", `{"question":"b","\u0071uestion":"a"}`, 400, "question is given twice"},
+		{"a field is given twice in context", `{"question":"b","context":{"source":"a","metadata":{"a":[{"x":1},{"x":1,"y":{},"x":[]}]}}}`, 400, "context.metadata.a.x is given twice"},
+		{"an empty name is given twice", `{"question":"b","context":{"metadata":{"":1,"":2}}}`, 400, "context.metadata. is given twice"},
+		{"a number without end", `{"question":"b","context":{"metadata":` + strings.Repeat("1", 101) + `}}`, 400, "number of more than 100 characters"},
+		{"a megabyte of numbers", `{"question":"a","timeout":[` + strings.Repeat("1e3,", 250_000) + `1]}`, 400, "timeout must be a whole number"},
+		{"a megabyte of unknown fields", `{` + unknown(80_000) + `"question":"a"}`, 400, "is not a known field"},
 		{"an unknown field in context", `{"question":"a","context":{"zzz":1}}`, 400, "context.zzz is not a known field"},
 		{"a long unknown field", `{"question":"a","` + strings.Repeat("z", 5000) + `":1}`, 400, "zzz… is not a known field"},
 		{"context is a text", `{"question":"a","context":"b"}`, 400, "context must be an object"},
@@ -64,7 +71,7 @@ func TestMalformedBodies(t *testing.T) {
 		{"sessionId has a control character", `{"question":"a","sessionId":"a\u0000b"}`, 400, "sessionId must be a readable text"},
 		{"cancelOnTimeout is a text", `{"question":"a","cancelOnTimeout":"yes"}`, 400, "cancelOnTimeout must be true or false"},
 
-		{"a field is given twice: the last counts", `{"question":"b","question":"a"}`, 200, ""},
+		{"a plain question", `{"question":"a"}`, 200, ""},
 		{"optional fields are null", `{"question":"a","timeout":null,"context":null,"sessionId":null,"priority":null,"cancelOnTimeout":null}`, 200, ""},
 		{"context is empty", `{"question":"a","context":{"metadata":null}}`, 200, ""},
 		{"metadata is anything", `{"question":"a","context":{"metadata":[1,{"a":1e400}]}}`, 400, "too large"},
@@ -73,6 +80,8 @@ func TestMalformedBodies(t *testing.T) {
 		{"NUL is a character", `{"question":"a\u0000b"}`, 200, ""},
 		{"a lone surrogate becomes U+FFFD", `{"question":"a\ud800b"}`, 200, ""},
 		{"a question of 1,000,000 bytes", `{"question":"` + strings.Repeat("x", 1_000_000) + `"}`, 200, ""},
+		{"one name at several places", `{"question":"a","context":{"metadata":{"question":"\"a\":","context":[{"a":1},{"a":-1.5e+3}],"a":{"a":{}}}}}`, 200, ""},
+		{"metadata is a megabyte of numbers", `{"question":"a","context":{"metadata":[` + strings.Repeat("1e3,", 250_000) + `1]}}`, 200, ""},
 	}
 	f := newFront(httpapi.Config{})
 	for _, tt := range tests {
@@ -97,6 +106,15 @@ func TestMalformedBodies(t *testing.T) {
 	if n := len(f.asks[7].Text); n != 1_000_000 {
 		t.Errorf("the long question has %d bytes", n)
 	}
+}
+
+// unknown is that many fields that nobody knows.
+func unknown(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"%05x":1e3,`, i)
+	}
+	return b.String()
 }
 
 // TestMalformedRequests: the same for what is around the body.
@@ -128,7 +146,8 @@ func TestMalformedRequests(t *testing.T) {
 		{"a status that does not exist", call{path: "/api/v1/messages/history?status=done"}, 400, "INVALID_REQUEST", "status must be one of"},
 		{"since before the epoch", call{path: "/api/v1/messages/history?since=-1"}, 400, "INVALID_REQUEST", "since must be at least 0"},
 		{"until beyond an int64", call{path: "/api/v1/messages/history?until=99999999999999999999"}, 400, "INVALID_REQUEST", "until must be a whole number"},
-		{"a search, which is not there yet", call{path: "/api/v1/messages/history?q=x"}, 400, "INVALID_REQUEST", "q is not a known query parameter"},
+		{"a search for signs", call{path: "/api/v1/messages/history?q=%22*%00%28%20OR%20%ff"}, 200, "", ""},
+		{"a search of more than a thousand characters", call{path: "/api/v1/messages/history?q=" + strings.Repeat("%C3%A4", 1001)}, 400, "INVALID_REQUEST", "q must have at most 1000 characters"},
 		{"a cursor that is none", call{path: "/api/v1/messages/history?cursor=x"}, 400, "INVALID_REQUEST", "cursor is not a nextCursor"},
 		{"a cursor beside a page", call{path: "/api/v1/messages/history?cursor=" + iris.Cursor{CreatedAt: epoch, N: 1, Page: 1}.String() + "&page=1"}, 400, "INVALID_REQUEST", "send one of them"},
 		{"a wait above a minute", call{path: "/api/v1/messages/msg_1?wait=60001"}, 400, "INVALID_REQUEST", "wait must be at most 60000"},

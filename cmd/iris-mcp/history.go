@@ -57,6 +57,7 @@ func historyCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&f.Team, "team", "", "only what was said to this team")
 	cmd.Flags().StringVar(&f.From, "from", "", `only what this caller said: a team, "api" or "local"`)
+	cmd.Flags().StringVarP(&f.Query, "search", "q", "", "only those in whose question or answer all these words stand")
 	cmd.Flags().StringVar(&status, "status", "", "only these: queued, processing, completed, failed or cancelled")
 	cmd.Flags().StringVar(&since, "since", "", "only what is younger: 30m, 24h, 7d, or a date (2026-01-31)")
 	cmd.Flags().IntVar(&f.Limit, "limit", 20, "how many, up to 200")
@@ -150,7 +151,11 @@ func printHistory(w io.Writer, h *sdk.History) error {
 		return err
 	}
 	if p := h.Pagination; p.HasNext {
-		fmt.Fprintf(w, "%d of %d; the same with --page %d shows more\n", len(h.Messages), p.Total, p.Page+1)
+		more := ""
+		if p.TotalCapped {
+			more = "more than "
+		}
+		fmt.Fprintf(w, "%d of %s%d; the same with --page %d shows more\n", len(h.Messages), more, p.Total, p.Page+1)
 	}
 	return nil
 }

@@ -24,7 +24,11 @@ const forever = int64(math.MaxInt64)
 // Both come from the counts by days: their sum is the total, and they say on which day a page
 // begins, so that however deep it lies, only what else happened on that day is passed over.
 func (db *DB) Messages(ctx context.Context, f iris.Filter) (iris.Page, error) {
-	page, err := db.messages(ctx, f)
+	read := db.messages
+	if f.Query != "" {
+		read = db.search
+	}
+	page, err := read(ctx, f)
 	return page, wrap(err, "read messages")
 }
 
@@ -59,15 +63,15 @@ func (db *DB) messages(ctx context.Context, f iris.Filter) (page iris.Page, err 
 	if !f.After.IsZero() {
 		where.add("(created_at < ? OR n < ?)", until, f.After.N)
 	}
-	page.Messages, page.Next, err = readPage(ctx, tx, f.Limit, number, fmt.Sprintf(
+	page.Messages, page.Next, err = readPage(ctx, tx, "created_at DESC, n DESC", f.Limit, number, fmt.Sprintf(
 		`SELECT n FROM message%s ORDER BY created_at DESC, n DESC LIMIT %d OFFSET %d`, where, f.Limit+1, offset), where.args)
 	return page, err
 }
 
 // readPage reads the messages whose numbers the inner query gives from an index: one more than
 // the limit, if there is a next page.
-func readPage(ctx context.Context, tx *sql.Tx, limit, number int, inner string, args []any) (page []iris.Message, next iris.Cursor, err error) {
-	rows, err := tx.QueryContext(ctx, `SELECT `+messageColumns+`, n FROM message WHERE n IN (`+inner+`) ORDER BY created_at DESC, n DESC`, args...)
+func readPage(ctx context.Context, tx *sql.Tx, order string, limit, number int, inner string, args []any) (page []iris.Message, next iris.Cursor, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT `+messageColumns+`, n FROM message WHERE n IN (`+inner+`) ORDER BY `+order, args...)
 	if err != nil {
 		return nil, next, err
 	}
@@ -93,6 +97,14 @@ type numbered struct {
 
 func (r *numbered) Scan(into ...any) error { return r.scanner.Scan(append(into, &r.n)...) }
 
+// latest is the last millisecond that the filter selects.
+func latest(f iris.Filter) int64 {
+	if f.Until.IsZero() {
+		return forever
+	}
+	return unix(f.Until)
+}
+
 // counted is how many messages, at least one, were accepted within some time.
 type counted struct {
 	since, until int64 // its first and last millisecond
@@ -103,10 +115,7 @@ type counted struct {
 // by the tally and, as far as they are not finished, in the small index of the living; and what
 // since and until leave of a day in whatever index there is.
 func countByDay(ctx context.Context, tx *sql.Tx, f iris.Filter) (counts []counted, err error) {
-	since, until := unix(f.Since), forever
-	if !f.Until.IsZero() {
-		until = unix(f.Until)
-	}
+	since, until := unix(f.Since), latest(f)
 	part := func(since, until int64) error {
 		if since > until {
 			return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,7 +30,9 @@ func pasts(t *testing.T, r *rand.Rand, n int) (*store.DB, string, []iris.Message
 		case 5, 6:
 			clock = clock.Add(time.Millisecond)
 		}
-		all = append(all, accept(t, db, ask(one(r, "a", "b", "c"), one(r, ci, local, web, iris.Caller{Kind: iris.CallerTeam, Name: "api"}), at(clock))))
+		m := ask(one(r, "a", "b", "c"), one(r, ci, local, web, iris.Caller{Kind: iris.CallerTeam, Name: "api"}), at(clock))
+		m.Text = phrase(r)
+		all = append(all, accept(t, db, m))
 		if r.IntN(4) == 0 {
 			continue
 		}
@@ -45,6 +48,7 @@ func pasts(t *testing.T, r *rand.Rand, n int) (*store.DB, string, []iris.Message
 			}
 		default:
 			done, last := completed(iris.Message{ID: j.MessageID, Caller: local}, 2)
+			done.Response = phrase(r)
 			if done.Status = one(r, iris.StatusCompleted, iris.StatusFailed, iris.StatusCancelled); done.Status != iris.StatusCompleted {
 				last.Kind = iris.EventError
 			}
@@ -63,6 +67,15 @@ func pasts(t *testing.T, r *rand.Rand, n int) (*store.DB, string, []iris.Message
 	return db, path, all
 }
 
+// phrase is some words, so few that they meet again.
+func phrase(r *rand.Rand) string {
+	words := make([]string, 1+r.IntN(3))
+	for i := range words {
+		words[i] = one(r, "alpha", "beta", "gamma", "delta", "epsilon", "zeta")
+	}
+	return strings.Join(words, " ")
+}
+
 func one[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
 // anyFilter asks for something about those messages.
@@ -74,7 +87,7 @@ func anyFilter(r *rand.Rand, all []iris.Message) iris.Filter {
 	return iris.Filter{
 		Team: one(r, "", "", "a", "b", "none"), From: one(r, "", "", "api", "local", "web", "none"),
 		Status: one(r, append([]iris.Status{"", "", ""}, iris.Statuses...)...), Teams: one(r, nil, nil, []string{"a"}, []string{"c", "b", "none"}),
-		Since: when(), Until: when(), Limit: 1 + r.IntN(20),
+		Since: when(), Until: when(), Limit: 1 + r.IntN(20), Query: one(r, "", phrase(r)),
 	}
 }
 
@@ -84,16 +97,29 @@ func selects(f iris.Filter, m iris.Message) bool {
 	if f.From == "api" {
 		from = m.Caller.Kind == iris.CallerKey
 	}
+	said := m.Text
+	if m.Status == iris.StatusCompleted {
+		said += " " + m.Response
+	}
+	words := strings.Fields(said)
+	for _, word := range strings.Fields(f.Query) {
+		if !slices.Contains(words, word) {
+			return false
+		}
+	}
 	return from && (f.Team == "" || m.Team == f.Team) && (f.Status == "" || m.Status == f.Status) &&
 		(len(f.Teams) == 0 || slices.Contains(f.Teams, m.Team)) &&
 		!m.CreatedAt.Before(f.Since) && (f.Until.IsZero() || !m.CreatedAt.After(f.Until))
 }
 
-// want is the ids of what the filter selects, the newest first.
+// want is the ids of what the filter selects, the newest first: by their time, or for a search
+// by their acceptance.
 func want(f iris.Filter, all []iris.Message) (ids []string) {
 	all = slices.Clone(all)
 	slices.Reverse(all)
-	slices.SortStableFunc(all, func(a, b iris.Message) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	if f.Query == "" {
+		slices.SortStableFunc(all, func(a, b iris.Message) int { return b.CreatedAt.Compare(a.CreatedAt) })
+	}
 	for _, m := range all {
 		if selects(f, m) {
 			ids = append(ids, m.ID)

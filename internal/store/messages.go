@@ -99,6 +99,7 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 		m, err = db.Message(ctx, same)
 		return m, false, err
 	}
+	db.changed()
 	return m, err == nil, wrap(err, "accept message")
 }
 
@@ -136,6 +137,7 @@ func (tx tx) enqueue(m iris.Message, dedupe string) error {
 // with zero, only if the job waits. Otherwise it writes nothing and gives ErrFinal.
 func (db *DB) Finish(ctx context.Context, m iris.Message, attempt int, last iris.Event) error {
 	err := db.finish(ctx, m, attempt, last)
+	db.changed()
 	return wrap(err, "finish %s", m.ID)
 }
 

@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -52,6 +53,10 @@ type DB struct {
 	writing chan struct{} // held by the one write that runs
 	waiting depth         // belongs to it
 
+	unindexed chan struct{}      // tells the indexer of news; holds one
+	stop      context.CancelFunc // ends the indexer
+	indexer   sync.WaitGroup
+
 	// looked is the time (ms) at which a Claim last found no job; NextRun starts from there.
 	looked atomic.Int64
 
@@ -65,10 +70,15 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err := touch(path); err != nil {
 		return nil, err
 	}
-	db := &DB{hot: map[string]*sql.Stmt{}, writing: make(chan struct{}, 1), deliver: func() {}}
+	indexing, stop := context.WithCancel(context.Background())
+	db := &DB{
+		hot: map[string]*sql.Stmt{}, writing: make(chan struct{}, 1), deliver: func() {},
+		unindexed: make(chan struct{}, 1), stop: stop,
+	}
 	if err := db.open(ctx, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	db.indexer.Go(func() { db.index(indexing) })
 	return db, nil
 }
 
@@ -234,6 +244,7 @@ func hotWrites() []string {
 		findSame, findTurn, stepBack, addMessage, addJob,
 		nextJob, claimJob, startMessage, renewJob, returnJob, requeueMessage,
 		finishJob, promote, demote, finishMessage, addUsage,
+		someUnindexed, dropWords, addWords, dropIndexed, mergeWords,
 	}
 	for _, b := range batches {
 		texts = append(texts, b.text)
@@ -242,11 +253,13 @@ func hotWrites() []string {
 }
 
 func hotReads() []string {
-	return append(deliveryReads(), getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun)
+	return append(deliveryReads(), getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun, anyUnindexed)
 }
 
 // Close waits for what runs and closes the file. No method may be called afterwards.
 func (db *DB) Close() error {
+	db.stop()
+	db.indexer.Wait()
 	var errs []error
 	for _, s := range db.hot {
 		errs = append(errs, s.Close())
@@ -348,6 +361,14 @@ func (tx tx) row(text string, args ...any) *sql.Row {
 		return s.QueryRow(args...)
 	}
 	return tx.db.writer.QueryRow(text, args...)
+}
+
+// query reads rows within the write; they are to be closed before it does anything else.
+func (tx tx) query(text string, args ...any) (*sql.Rows, error) {
+	if s, ok := tx.db.hot[text]; ok {
+		return s.Query(args...)
+	}
+	return tx.db.writer.Query(text, args...)
 }
 
 // row reads one row outside any transaction. It takes microseconds and is not cut short.

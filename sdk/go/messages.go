@@ -88,6 +88,7 @@ type HistoryFilter struct {
 	Status Status
 	Since  time.Time // by the message's creation
 	Until  time.Time
+	Query  string // all its words stand in the message or its response
 	Limit  int    // 1 to 200; zero is 50
 	Page   int    // from 1; zero is 1
 	Cursor string // instead of a page: what comes after the History whose NextCursor it is
@@ -105,6 +106,8 @@ type Pagination struct {
 	Limit   int  `json:"limit"`
 	Total   int  `json:"total"`
 	HasNext bool `json:"hasNext"`
+	// TotalCapped says that a Query found more than Total.
+	TotalCapped bool `json:"totalCapped,omitempty"`
 	// NextCursor is the Cursor of the next page, empty on the last. Unlike a page's number it
 	// means the same however many messages come meanwhile.
 	NextCursor string `json:"nextCursor"`
@@ -125,6 +128,9 @@ func (m *Messages) History(ctx context.Context, f HistoryFilter) (*History, erro
 	set("limit", strconv.Itoa(f.Limit))
 	set("page", strconv.Itoa(f.Page))
 	set("cursor", f.Cursor)
+	if f.Query != "" { // "0" is a word
+		q.Set("q", f.Query)
+	}
 	if !f.Since.IsZero() {
 		q.Set("since", strconv.FormatInt(f.Since.UnixMilli(), 10))
 	}
