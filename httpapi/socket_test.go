@@ -282,7 +282,7 @@ func TestSocketBadFrames(t *testing.T) {
 		{"behind an event to come", `{"type":"resume","messageId":"msg_00000000000000000000000001","after":11}`, "INVALID_REQUEST", "after names an event that has not happened; the last one has the number 10"},
 		{"behind less than nothing", `{"type":"resume","messageId":"msg_00000000000000000000000001","after":-1}`, "INVALID_REQUEST", "after must be at least 0"},
 		{"a megabyte of numbers", `{"type":"message","team":"backend","message":"q","timeout":[` + strings.Repeat("1e3,", 250_000) + `1]}`, "INVALID_REQUEST", "timeout must be a whole number"},
-		{"a megabyte of fields", `{"type":"ping"` + strings.Repeat(`,"zzz":1e3`, 100_000) + `}`, "INVALID_REQUEST", "zzz is not a known field"},
+		{"a megabyte of fields", `{"type":"ping"` + strings.Repeat(`,"zzz":1e3`, 100_000) + `}`, "INVALID_REQUEST", "zzz is given twice"},
 	}
 	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
 		f.ask(t, "all", "backend", "work")

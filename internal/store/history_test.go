@@ -91,6 +91,17 @@ func anyFilter(r *rand.Rand, all []iris.Message) iris.Filter {
 	}
 }
 
+// besides is the record's file, for what nobody but a test does to it.
+func besides(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	raw, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(60000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { raw.Close() })
+	return raw
+}
+
 // selects is what a filter means.
 func selects(f iris.Filter, m iris.Message) bool {
 	from := f.From == "" || m.Caller.From() == f.From
@@ -173,11 +184,7 @@ func TestTheHistoryIsWhatTheFilterMeans(t *testing.T) {
 			}
 			check()
 			// What is deleted, whoever does it, is not counted any more.
-			raw, err := sql.Open("sqlite", path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer raw.Close()
+			raw := besides(t, path)
 			for range 30 {
 				i := r.IntN(len(all))
 				if _, err := raw.Exec(`DELETE FROM message WHERE id = ?`, all[i].ID); err != nil {

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,11 +96,7 @@ func TestASearchFindsWhatWasJustSaid(t *testing.T) {
 	check("first", "second", "first")
 	check("answered", "second")
 
-	raw, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
+	raw := besides(t, path)
 	if _, err := raw.Exec(`DELETE FROM message WHERE text = 'second'`); err != nil {
 		t.Fatal(err)
 	}
@@ -113,11 +108,7 @@ func TestASearchFindsWhatWasJustSaid(t *testing.T) {
 // the next start.
 func TestWordsAreIndexedByThemselves(t *testing.T) {
 	db, path := open(t)
-	raw, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
+	raw := besides(t, path)
 	left := func() (n int) {
 		t.Helper()
 		if err := raw.QueryRow(`SELECT count(*) FROM unindexed`).Scan(&n); err != nil {
@@ -149,11 +140,7 @@ func TestWordsAreIndexedByThemselves(t *testing.T) {
 func TestASearchCountsToTenThousand(t *testing.T) {
 	db, path := open(t)
 	m := said(t, db, "word", "")
-	raw, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer raw.Close()
+	raw := besides(t, path)
 	for _, text := range []string{
 		`INSERT INTO message SELECT value + 1, 'msg_' || value, team, caller_kind, caller_name, origin, session_id, session_name, task, priority, timeout, max_attempts,
 			status, attempts, created_at, started_at, completed_at, text, context, response, error, metadata, progress_current, progress_total
