@@ -41,7 +41,7 @@ func open(t *testing.T, dir string, begin bool) *office {
 	b := bus.New(db, log)
 	var d *dispatch.Dispatcher
 	q := queue.New(queue.Config{
-		Worker: "test", Grace: 20 * time.Second,
+		Worker: "test", Grace: func() time.Duration { return 20 * time.Second },
 		Limits: func() queue.Limits {
 			return queue.Limits{Jobs: 10, Resting: d.Resting(), Team: func(string) (int, int) { return 4, 1 }}
 		},

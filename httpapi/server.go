@@ -115,6 +115,7 @@ type Config struct {
 	Limits         Limiter               // counts the requests of callers; nobody is limited
 	Failures       Limiter               // counts the refused credentials of addresses; likewise
 	Audit          Audit                 // nothing is written down
+	ConfigError    func() error          // why the last edit of the configuration is not in force; it is
 	Basic          func() bool           // whether keys are taken as passwords, asked at each refusal; they are not
 	Fault          func() error          // why no message would be worked on, for readiness; nil
 	Metrics        Metrics               // nothing is counted

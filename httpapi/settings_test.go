@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -232,5 +233,18 @@ func TestChangedTeamsAreWrittenDown(t *testing.T) {
 	}
 	if !slices.Equal(a.entries, want) {
 		t.Errorf("written down is %q, want %q", a.entries, want)
+	}
+}
+
+// TestAConfigurationThatIsNotInForce: admins are told, for the error has paths in it.
+func TestAConfigurationThatIsNotInForce(t *testing.T) {
+	f := newFront(httpapi.Config{ConfigError: func() error { return errors.New("/home/me/iris-config.yaml:3: no") }})
+	for key, want := range map[string]bool{"admin": true, "local": true, "reader": false} {
+		if body := f.do(call{path: "/api/v1/teams", key: key}).Body.String(); strings.Contains(body, `"configError":"/home/me/iris-config.yaml:3: no"`) != want {
+			t.Errorf("with %s: %s", key, body)
+		}
+	}
+	if body := newFront(httpapi.Config{ConfigError: func() error { return nil }}).do(call{path: "/api/v1/teams"}).Body.String(); strings.Contains(body, "configError") {
+		t.Errorf("while all is well: %s", body)
 	}
 }

@@ -12,7 +12,8 @@ type teamIn struct {
 
 type teamsOut struct {
 	Body struct {
-		Teams []teamItem `json:"teams" doc:"By name"`
+		Teams       []teamItem `json:"teams" doc:"By name"`
+		ConfigError string     `json:"configError,omitempty" doc:"Why the last edit of the configuration is not in force; only for admin scopes"`
 	}
 }
 
@@ -75,6 +76,11 @@ type teamUsage struct {
 func (s *Server) listTeams(ctx context.Context, req *request, _ *struct{}) (*teamsOut, error) {
 	out := &teamsOut{}
 	out.Body.Teams = []teamItem{}
+	if req.caller.May(iris.ScopeAdmin) && s.cfg.ConfigError != nil {
+		if err := s.cfg.ConfigError(); err != nil {
+			out.Body.ConfigError = err.Error()
+		}
+	}
 	for _, t := range s.dispatcher.Teams() {
 		if !req.caller.Reaches(t.Name) {
 			continue

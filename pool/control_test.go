@@ -336,3 +336,46 @@ func TestProcessesOfATeamThatIsGoneEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestIdleProcessesFollowTheConfiguration: what an edit says counts for processes that run.
+func TestIdleProcessesFollowTheConfiguration(t *testing.T) {
+	before := team("backend")
+	before.Warm = 3
+	for _, tt := range []struct {
+		name  string
+		edit  func(*iris.Team)
+		after time.Duration
+		left  int // of a session's process and three spares
+	}{
+		{"nothing that they see", func(t *iris.Team) { t.Description, t.TurnTimeout = "new", time.Hour }, time.Minute, 4},
+		{"they end sooner", func(t *iris.Team) { t.IdleTimeout = 30 * time.Second }, time.Minute, 3},
+		{"they end later", func(t *iris.Team) { t.IdleTimeout = time.Hour }, 50 * time.Minute, 4},
+		{"fewer spares", func(t *iris.Team) { t.Warm = 1 }, 2 * time.Second, 2},
+		{"another model: new spares, and the session has none until it is asked", func(t *iris.Team) { t.Model = "opus" }, 2 * time.Second, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var teams atomic.Pointer[[]iris.Team]
+				teams.Store(&[]iris.Team{before})
+				p, _ := openFor(t, &launcher{}, 10, func() []iris.Team { return *teams.Load() })
+				stop := serve(t, p)
+				defer stop()
+				if _, err := p.Turn(t.Context(), turn(before, "s1", "hello")); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				if n := len(p.Processes("backend")); n != 4 {
+					t.Fatalf("%d processes before", n)
+				}
+				after := before
+				tt.edit(&after)
+				teams.Store(&[]iris.Team{after})
+				p.Adapt()
+				time.Sleep(tt.after)
+				if n := len(p.Processes("backend")); n != tt.left {
+					t.Errorf("%d processes, want %d", n, tt.left)
+				}
+			})
+		})
+	}
+}

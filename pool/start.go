@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -153,30 +152,49 @@ func (p *Pool) Serve(ctx context.Context) error {
 	}
 }
 
-// Adapt looks at the configuration anew: processes of teams that are gone leave, spares are
-// kept as it says now, and turns that wait have the room that it makes.
+// Adapt looks at the configuration anew: processes of teams that are gone or are configured
+// otherwise now leave, spares are kept and idle processes end as it says now, and turns that
+// wait have the room that it makes.
 func (p *Pool) Adapt() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dismiss()
+	p.reconfigure()
 	p.keepSpares()
 	if len(p.line) > 0 {
 		p.change()
 	}
 }
 
-// dismiss has the processes of teams that are gone leave, and forgets what else it knows of
-// those; with mu held.
-func (p *Pool) dismiss() {
-	teams := p.cfg.Teams()
-	gone := func(name string) bool {
-		return !slices.ContainsFunc(teams, func(t iris.Team) bool { return t.Name == name })
+// reconfigure has the processes leave that the configuration no longer has a place for, gives
+// the others their team as it is now, and forgets what is known of teams that are gone; with
+// mu held. A session whose process leaves goes on in another one.
+func (p *Pool) reconfigure() {
+	now := map[string]iris.Team{}
+	for _, t := range p.cfg.Teams() {
+		now[t.Name] = t
 	}
+	spares := map[string]int{}
 	for pr := range p.processes {
-		if gone(pr.team.Name) && !pr.leaves {
+		team, there := now[pr.team.Name]
+		if pr.leaves || there && pr.state != iris.ProcessIdle {
+			continue
+		}
+		unwanted := !there || !same(pr.team, team)
+		if pr.session.ID == "" && !pr.woken {
+			spares[team.Name]++
+			unwanted = unwanted || spares[team.Name] > team.Warm
+		}
+		if unwanted {
+			p.log.Info("process ends: its team has changed", "team", pr.team.Name, "session", pr.session.ID)
 			p.leave(pr)
+			continue
+		}
+		was := pr.team.IdleTimeout
+		if pr.team = team; pr.idle != nil && was != team.IdleTimeout {
+			pr.idle.Reset(time.Until(pr.used.Add(team.IdleTimeout)))
 		}
 	}
+	gone := func(name string) bool { _, there := now[name]; return !there }
 	maps.DeleteFunc(p.asleep, func(name string, _ bool) bool { return gone(name) })
 	maps.DeleteFunc(p.failures, func(name string, _ *failure) bool { return gone(name) })
 }
@@ -191,20 +209,14 @@ func (p *Pool) spare(team iris.Team) *process {
 	return nil
 }
 
-// keepSpares ends the spares of teams that are gone or are configured otherwise now, and
-// starts new ones until each team has as many as it wants; with mu held. It does so while there
-// is room without ending anything and no turn waits for that room: else the spare would be
+// keepSpares starts spares until each team has as many as it wants; with mu held. It does so
+// while there is room without ending anything and no turn waits for that room: else the spare would be
 // ended for the turn, another would take its place, and the turn would never get it.
 func (p *Pool) keepSpares() {
 	teams := p.cfg.Teams()
 	have := map[string]int{}
 	for pr := range p.processes {
 		if pr.session.ID != "" || pr.state == iris.ProcessStopping {
-			continue
-		}
-		i := slices.IndexFunc(teams, func(t iris.Team) bool { return t.Name == pr.team.Name })
-		if pr.state == iris.ProcessIdle && (i < 0 || !same(pr.team, teams[i])) {
-			p.stop(pr)
 			continue
 		}
 		have[pr.team.Name]++

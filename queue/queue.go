@@ -28,9 +28,9 @@ type Store interface {
 
 // Config is what the queue is told once.
 type Config struct {
-	Worker string        // names this owner in the record
-	Lease  time.Duration // zero: a minute
-	Grace  time.Duration // how long running jobs may go on once Serve is to stop
+	Worker string               // names this owner in the record
+	Lease  time.Duration        // zero: a minute
+	Grace  func() time.Duration // how long running jobs may go on once Serve is to stop, asked then
 	// Limits are asked anew for every claim, so they may change while the queue runs.
 	Limits func() Limits
 }
@@ -143,7 +143,7 @@ func (q *Queue) Serve(ctx context.Context) error {
 		timer.Stop()
 	}
 
-	grace := time.AfterFunc(q.cfg.Grace, func() { stopNow(ErrShutdown) })
+	grace := time.AfterFunc(q.cfg.Grace(), func() { stopNow(ErrShutdown) })
 	defer grace.Stop()
 	for len(running) > 0 {
 		j := <-q.ended

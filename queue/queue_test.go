@@ -95,7 +95,7 @@ func serve(t *testing.T, limits queue.Limits, r *rows) *bench {
 	t.Helper()
 	b := &bench{rows: r, ends: map[string]error{}}
 	b.Queue = queue.New(queue.Config{
-		Worker: "test", Grace: 20 * time.Second, Limits: func() queue.Limits { return limits },
+		Worker: "test", Grace: func() time.Duration { return 20 * time.Second }, Limits: func() queue.Limits { return limits },
 	}, r, slog.New(slog.DiscardHandler))
 	b.Handle(iris.JobTurn, func(ctx context.Context, j iris.Job) {
 		b.mu.Lock()

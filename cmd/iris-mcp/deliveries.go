@@ -44,7 +44,7 @@ func (s server) deliveries(ctx context.Context, db *store.DB, live *config.Live,
 	}, db, log)
 	q := queue.New(queue.Config{
 		Worker: fmt.Sprint("pid ", os.Getpid()),
-		Grace:  min(deliveryGrace, live.Get().Settings.ShutdownGrace/4),
+		Grace:  func() time.Duration { return min(deliveryGrace, live.Get().Settings.ShutdownGrace/4) },
 		Limits: func() queue.Limits {
 			return queue.Limits{Jobs: deliveriesAtOnce, Team: func(string) (int, int) { return deliveriesAtOnce, deliveriesAtOnce }}
 		},

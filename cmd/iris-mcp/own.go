@@ -116,7 +116,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	var d *dispatch.Dispatcher
 	jobs := queue.New(queue.Config{
 		Worker: fmt.Sprint("pid ", os.Getpid()),
-		Grace:  turnGrace(cfg.Settings.ShutdownGrace),
+		Grace:  func() time.Duration { return turnGrace(live.Get().Settings.ShutdownGrace) },
 		Limits: func() queue.Limits { return limits(live, d.Resting()) },
 	}, db, log)
 	sender, deliveries, err := s.deliveries(ctx, db, live, figures, log)
@@ -139,7 +139,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	if err := d.Recover(ctx); err != nil {
 		return err
 	}
-	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, deliveries, d, deeds, onlooker, cfg.Settings.ShutdownGrace, log})
+	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, deliveries, d, deeds, onlooker, log})
 }
 
 // parts are what serve serves.
@@ -156,7 +156,6 @@ type parts struct {
 	d          *dispatch.Dispatcher
 	deeds      *audit.Log
 	watch      watch
-	grace      time.Duration
 	log        *slog.Logger
 }
 
@@ -195,7 +194,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 		return nil
 	})
 	defer context.AfterFunc(taking, func() {
-		p.log.Info("stopping: what runs may end; a second Ctrl-C cuts it off", "grace", p.grace)
+		p.log.Info("stopping: what runs may end; a second Ctrl-C cuts it off", "grace", p.live.Get().Settings.ShutdownGrace)
 	})()
 	address := "off"
 	fronts := mcp.New(p.d, p.db, p.log, version)
@@ -217,6 +216,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 		}
 		http := httpapi.New(httpapi.Config{
 			Certificate:   certificate,
+			ConfigError:   p.live.LastError,
 			MaxBodyBytes:  func() int64 { return int64(p.live.Get().API.MaxBodyBytes) },
 			Origins:       func() []string { return p.live.Get().API.CORS.Origins },
 			MCP:           fronts.HTTP(sessionSecret),

@@ -31,14 +31,18 @@ func statusCmd() *cobra.Command {
 				}
 				return printTeam(cmd.OutOrStdout(), team)
 			}
-			teams, err := client.Teams.List(cmd.Context())
+			all, err := client.Teams.Overview(cmd.Context())
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), map[string]any{"teams": teams})
+				return printJSON(cmd.OutOrStdout(), all)
 			}
-			return printTeams(cmd.OutOrStdout(), client.BaseURL(), teams)
+			if err := printTeams(cmd.OutOrStdout(), client.BaseURL(), all.Teams); err != nil || all.ConfigError == "" {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "\nThe configuration has errors; what it said before is in force:\n%s\n", printable(all.ConfigError))
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")

@@ -74,6 +74,7 @@ func laterOnly(was, is *Config) []string {
 		{"api.enabled", was.API.Enabled != is.API.Enabled},
 		{"api.host", was.API.Host != is.API.Host},
 		{"api.port", was.API.Port != is.API.Port},
+		{"api.tls", was.API.TLS != is.API.TLS}, // other files; what is in them may change
 		{"api.tls", was.API.TLS != is.API.TLS},
 	} {
 		if k.changed {

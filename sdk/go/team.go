@@ -22,11 +22,20 @@ func (t *Teams) Team(name string) *Team { return &Team{name: name, client: t.cli
 
 // List is every team that the key may ask, by name.
 func (t *Teams) List(ctx context.Context) ([]TeamInfo, error) {
-	var answer struct {
-		Teams []TeamInfo `json:"teams"`
+	o, err := t.Overview(ctx)
+	if err != nil {
+		return nil, err
 	}
-	err := t.client.do(ctx, call{method: http.MethodGet, path: "/teams"}, &answer)
-	return answer.Teams, err
+	return o.Teams, nil
+}
+
+// Overview is List, and what is wrong with the server's configuration.
+func (t *Teams) Overview(ctx context.Context) (*Overview, error) {
+	var o Overview
+	if err := t.client.do(ctx, call{method: http.MethodGet, path: "/teams"}, &o); err != nil {
+		return nil, err
+	}
+	return &o, nil
 }
 
 // Team is one team.
@@ -120,6 +129,14 @@ func teamPath(name, verb string) (string, error) {
 		return "", &Error{Code: CodeTeamNotFound, Message: fmt.Sprintf("team %q does not exist", name)}
 	}
 	return "/teams/" + url.PathEscape(name) + verb, nil
+}
+
+// Overview is the teams of the server.
+type Overview struct {
+	Teams []TeamInfo `json:"teams"`
+	// ConfigError says why the last edit of the configuration is not in force; empty when it
+	// is, and for keys without an admin scope.
+	ConfigError string `json:"configError,omitempty"`
 }
 
 // TeamInfo is a team in the list.
