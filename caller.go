@@ -1,6 +1,7 @@
 package iris
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -107,6 +108,25 @@ func (s Scope) Known() bool {
 	return ok && group != "" && slices.ContainsFunc(Scopes, func(k Scope) bool {
 		return strings.HasPrefix(string(k), group+":")
 	})
+}
+
+// Wrong says what is wrong with a scope that means nothing, as the end of a sentence about it.
+// It proposes the nearest one, but never one that is everything.
+func (s Scope) Wrong() string {
+	single := Scopes[:len(Scopes)-2]
+	if near := Closest(s, single); near != "" && s != "" {
+		return fmt.Sprintf("is no scope; did you mean %q?", near)
+	}
+	return "is no scope; known are " + AllScopes()
+}
+
+// AllScopes lists Scopes for a person.
+func AllScopes() string {
+	words := make([]string, len(Scopes))
+	for i, s := range Scopes {
+		words[i] = string(s)
+	}
+	return strings.Join(words, ", ")
 }
 
 // Includes reports whether who has s has want too: "*" and "admin:*" include everything,

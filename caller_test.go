@@ -47,6 +47,18 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+func TestWhatIsWrongWithAScope(t *testing.T) {
+	const known = "is no scope; known are teams:read, teams:write, teams:delete, messages:read, messages:write, messages:stream, processes:read, processes:manage, admin:*, *"
+	for scope, want := range map[Scope]string{
+		"teams:reed": `is no scope; did you mean "teams:read"?`,
+		"message:*":  known, "": known, "x": known, "a": known, "admin": known, "**": known, // nobody is led to everything
+	} {
+		if got := scope.Wrong(); got != want {
+			t.Errorf("%q %s, want %s", scope, got, want)
+		}
+	}
+}
+
 func TestEveryScopeIsListed(t *testing.T) {
 	for _, s := range constants(t, "caller.go", "Scope") {
 		if !slices.Contains(Scopes, Scope(s)) {

@@ -75,7 +75,7 @@ func (l Limit) String() string {
 func ParseLimit(text string) (Limit, error) {
 	requests, window, _ := strings.Cut(text, "/")
 	n, err := strconv.Atoi(strings.TrimSpace(requests))
-	d, ok := ParseWindow(strings.TrimSpace(window))
+	d, ok := ParseSpan(strings.TrimSpace(window))
 	if err != nil || !ok {
 		return Limit{}, Errorf(CodeInvalidRequest, "%q is no limit; it looks like 100/1m: so many requests in any window of that length", clip(text))
 	}
@@ -86,9 +86,9 @@ func ParseLimit(text string) (Limit, error) {
 	return l, nil
 }
 
-// ParseWindow reads the window of a limit: a number with ms, s, m, h or d, in whole
-// milliseconds, as in the configuration.
-func ParseWindow(text string) (time.Duration, bool) {
+// ParseSpan reads a length of time as people write it: a number with ms, s, m, h or d. It is in
+// whole milliseconds and may be nothing.
+func ParseSpan(text string) (time.Duration, bool) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.ParseFloat(days, 64)
 		d := n * float64(24*time.Hour)

@@ -22,6 +22,8 @@ func (s shown) Caller(_ context.Context, credential string) (iris.Caller, error)
 	return iris.Caller{Kind: iris.CallerKey, Name: "a", Scopes: []iris.Scope{iris.ScopeAll}}, nil
 }
 
+func (shown) NewKey() (key, hash string) { return "", "" }
+
 // present is the credential that a request with these headers shows.
 func present(h http.Header) (credential string, code int) {
 	credential = "-"

@@ -156,6 +156,9 @@ func setHuma() {
 	validation.MsgExpectedMaximumNumber = "must be at most %.0f"
 	validation.MsgExpectedMinLength = "must have at least %d characters"
 	validation.MsgExpectedMaxLength = "must have at most %d characters"
+	validation.MsgExpectedMinItems = "must have at least %d items"
+	validation.MsgExpectedMaxItems = "must have at most %d items"
+	validation.MsgExpectedMatchExactlyOneSchema = "has none of the forms that it may have"
 	validation.MsgExpectedBePattern = "must be %s"
 }
 

@@ -29,8 +29,9 @@ type fake struct {
 
 	scripts  map[string]func(f *fake, id string)
 	statuses map[string]iris.TeamStatus
-	refusal  error         // of Submit
-	broken   error         // of the store
+	refusal  error // of Submit
+	broken   error // of the store
+	stored   []iris.Key
 	eventErr error         // of Events, after what is there
 	controls []string      // what was asked of processes
 	wakes    time.Duration // how long a wake takes
@@ -361,6 +362,45 @@ func (f *fake) Resend(_ context.Context, id string) error {
 
 func (f *fake) Ping(context.Context) error { return f.broken }
 
+func (f *fake) Keys(context.Context) ([]iris.Key, error) { return slices.Clone(f.stored), f.broken }
+
+func (f *fake) CreateKey(_ context.Context, k iris.Key) error {
+	if f.keyOf(k.Name) != nil {
+		return iris.Errorf(iris.CodeConflict, "there is an API key named %q", k.Name)
+	}
+	f.stored = append(f.stored, k)
+	return nil
+}
+
+func (f *fake) RevokeKey(_ context.Context, name string, at time.Time) error {
+	k := f.keyOf(name)
+	if k == nil {
+		return iris.Errorf(iris.CodeNotFound, "there is no key named %q", name)
+	}
+	k.RevokedAt = at
+	return nil
+}
+
+func (f *fake) RotateKey(_ context.Context, name, hash string, at time.Time, grace time.Duration) (iris.Key, error) {
+	old := f.keyOf(name)
+	if old == nil {
+		return iris.Key{}, iris.Errorf(iris.CodeNotFound, "there is no key named %q", name)
+	}
+	k := *old
+	k.Hash, k.CreatedAt = hash, at
+	old.ReplacedAt, old.ExpiresAt = at, at.Add(grace)
+	f.stored = append(f.stored, k)
+	return k, nil
+}
+
+func (f *fake) keyOf(name string) *iris.Key {
+	i := slices.IndexFunc(f.stored, func(k iris.Key) bool { return k.Name == name && k.RevokedAt.IsZero() && k.ReplacedAt.IsZero() })
+	if i < 0 {
+		return nil
+	}
+	return &f.stored[i]
+}
+
 // keys is who may come in.
 type keys struct {
 	mu  sync.Mutex
@@ -401,6 +441,8 @@ func (k *keys) Caller(_ context.Context, credential string) (iris.Caller, error)
 	}
 	return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "Invalid API key: use another one")
 }
+
+func (k *keys) NewKey() (key, hash string) { return "iris_sk_NEW", "HASH" }
 
 func (k *keys) revoke(credential string) {
 	k.mu.Lock()

@@ -70,7 +70,7 @@ func permissionOf(p iris.Permission) permissionView {
 		ID: p.ID, MessageID: p.MessageID, Team: p.Team, From: p.Caller.From(), Tool: p.Tool, Input: object(p.Input),
 		CreatedAt: p.AskedAt.UnixMilli(), ExpiresAt: p.ExpiresAt.UnixMilli(), Decision: p.Decision, Reason: p.Reason,
 	}
-	if p.Caller.Kind == iris.CallerKey {
+	if p.Caller.Credentialed() {
 		v.Caller = p.Caller.Name
 	}
 	return v

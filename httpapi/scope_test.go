@@ -43,6 +43,11 @@ func TestScopes(t *testing.T) {
 		"POST /api/v1/permissions/{permissionId}":  {"/api/v1/permissions/per_1", `{"decision":"deny"}`, []string{"all", "admin", "local", "operator"}},
 		"GET /metrics":                             {"/metrics", "", []string{"all", "admin", "local", "watcher", "operator"}},
 		"GET /api/v1/stream":                       {"/api/v1/stream", "", []string{"all", "admin", "local", "ci", "streamer", "bound"}},
+		"GET /api/v1/api-keys":                     {"/api/v1/api-keys", "", []string{"all", "admin", "local"}},
+		"POST /api/v1/api-keys":                    {"/api/v1/api-keys", `{"name":"new","scopes":["*"]}`, []string{"all", "admin", "local"}},
+		"GET /api/v1/api-keys/{name}":              {"/api/v1/api-keys/old", "", []string{"all", "admin", "local"}},
+		"DELETE /api/v1/api-keys/{name}":           {"/api/v1/api-keys/old", "", []string{"all", "admin", "local"}},
+		"POST /api/v1/api-keys/{name}/rotate":      {"/api/v1/api-keys/old/rotate", "", []string{"all", "admin", "local"}},
 		"GET /openapi.json":                        {"/openapi.json", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /docs":                                {"/docs", "", append([]string{"-", "wrong"}, everybody...)},
 		"GET /":                                    {"/", "", append([]string{"-", "wrong"}, everybody...)},
@@ -62,6 +67,7 @@ func TestScopes(t *testing.T) {
 				f := withTools(httpapi.Config{})
 				f.keys.all["somebody"] = iris.Caller{Kind: iris.CallerKey, Name: "somebody", Scopes: []iris.Scope{iris.ScopeAll}}
 				id := f.ask(t, "somebody", "backend", "q")
+				f.stored = []iris.Key{{Name: "old"}}
 				f.find(id).Callback = &iris.Callback{URL: "https://a.example"}
 				w := f.do(call{method: method, path: strings.ReplaceAll(tt.path, "ID", id), body: tt.body, key: key})
 				f.running.Wait()

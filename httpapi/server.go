@@ -91,12 +91,26 @@ type Store interface {
 	// before the message's end.
 	Resend(ctx context.Context, messageID string) error
 	Ping(ctx context.Context) error // nil if a write can be made
+	Keys
 }
 
 // Auth turns a credential, empty if there is none, into who holds it; UNAUTHORIZED if it is
 // not, or no longer, good. The message of that begins with a short name and a colon.
 type Auth interface {
 	Caller(ctx context.Context, credential string) (iris.Caller, error)
+	NewKey() (key, hash string) // an API key, and what is kept of it
+}
+
+// Keys is where the API keys are that can be made and revoked.
+type Keys interface {
+	Keys(ctx context.Context) ([]iris.Key, error) // revoked and expired ones too, the oldest first
+	// CreateKey stores a key; CONFLICT when one of that name has not been revoked.
+	CreateKey(ctx context.Context, k iris.Key) error
+	// RevokeKey ends the key of that name, and those that it took the place of; NOT_FOUND.
+	RevokeKey(ctx context.Context, name string, at time.Time) error
+	// RotateKey puts a key with another hash in the place of the one of that name, which stays
+	// good for the grace; NOT_FOUND.
+	RotateKey(ctx context.Context, name, hash string, at time.Time, grace time.Duration) (iris.Key, error)
 }
 
 // Limiter counts requests.
@@ -120,6 +134,8 @@ type Config struct {
 	Fault          func() error          // why no message would be worked on, for readiness; nil
 	Metrics        Metrics               // nothing is counted
 	Traces         Tracer                // nobody is followed
+	FileKeys       func() []iris.Key     // those of the configuration, asked at each request; there are none
+	File           string                // the configuration, for who looks for such a key
 	TrustedProxies func() []netip.Prefix // whose word on a client's address is taken, asked at each request; nobody's
 	MaxBodyBytes   func() int64          // the largest request body, asked at each request; 1 MiB
 	HeaderTimeout  time.Duration         // for a request's head to arrive whole; 10 s
@@ -184,6 +200,9 @@ func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Se
 	}
 	if cfg.Basic == nil {
 		cfg.Basic = func() bool { return false }
+	}
+	if cfg.FileKeys == nil {
+		cfg.FileKeys = func() []iris.Key { return nil }
 	}
 	if cfg.TrustedProxies == nil {
 		cfg.TrustedProxies = func() []netip.Prefix { return nil }

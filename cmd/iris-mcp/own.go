@@ -69,6 +69,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	if err != nil {
 		return err
 	}
+	warnOfKeys(ctx, db, cfg, log)
 	var ln net.Listener
 	var crt *cert.Cert
 	if cfg.API.Enabled {
@@ -184,6 +185,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 		setLevel(c)
 		p.jobs.Wake()
 		p.processes.Adapt()
+		warnOfKeys(taking, p.db, c, p.log)
 	})
 	g.Go(func() error {
 		tend(taking, p.db, p.live, p.log)
@@ -229,6 +231,8 @@ func (s server) serve(ctx context.Context, p parts) error {
 			Fault:          p.jobs.Fault,
 			Metrics:        p.watch.metrics,
 			Traces:         p.watch.traces,
+			FileKeys:       p.live.Keys,
+			File:           s.configFile,
 			TrustedProxies: func() []netip.Prefix { return p.live.Get().API.TrustedProxies },
 		}, p.d, p.db, p.keys, p.log)
 		defer context.AfterFunc(taking, http.Drain)()
@@ -316,25 +320,6 @@ func limits(live *config.Live, resting []string) queue.Limits {
 			return t.MaxProcesses, t.ParallelTasks
 		},
 	}
-}
-
-// keysOf knows who may call: the local user, the file's keys and the store's, and whom the
-// file trusts beside them.
-func keysOf(home string, db *store.DB, live *config.Live, log *slog.Logger) (*auth.Auth, error) {
-	local, err := auth.LocalKey(home)
-	if err != nil {
-		return nil, err
-	}
-	return auth.New(auth.Config{
-		Store: db, Keys: live.Keys, LocalHash: auth.Hash(local),
-		Standing: func() bool { return live.Get().API.Standing() },
-		Basic:    func() bool { return live.Get().API.Auth.Type == "basic" },
-		JWT: func() (auth.JWT, bool) {
-			a := live.Get().API.Auth
-			return auth.JWT{Secret: string(a.JWT.Secret), JWKS: a.JWT.JWKS, Issuer: a.JWT.Issuer, Audience: a.JWT.Audience}, a.Type == "jwt"
-		},
-		Log: log,
-	}), nil
 }
 
 // sessionSecretOf is what ids of MCP sessions over HTTP are made with. It comes from the local

@@ -34,8 +34,9 @@ import (
 //	ready                       waits until the server of the data folder answers
 //	gone                        waits until it does not
 //	certificate FILE FILE       makes a certificate that nobody trusts, and its key
-//	http METHOD PATH [BODY]     asks the server of the data folder with $IRIS_API_KEY, or as
-//	                            the local user, and prints status and answer
+//	http METHOD PATH [BODY]     asks the server of the data folder with $IRIS_API_KEY (NAME:KEY
+//	                            is basic authentication, - is nothing), or as the local user,
+//	                            and prints status and answer
 //	mcp FOLDER TOOL ARGUMENTS   an MCP client: starts iris-mcp in the folder and calls a tool
 //	mcphttp KEY TOOL ARGUMENTS  an MCP client over HTTP: calls a tool of the running server
 //	websocket KEY FILE          a WebSocket client: plays the file (playSocket)
@@ -161,7 +162,11 @@ func callHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	address := strings.TrimSpace(ts.ReadFile(addressFile(home)))
 	req, err := http.NewRequest(args[0], address+args[1], strings.NewReader(strings.Join(args[2:], "")))
 	ts.Check(err)
-	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(key))
+	if name, key, basic := strings.Cut(key, ":"); basic {
+		req.SetBasicAuth(name, key)
+	} else if key != "-" {
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(key))
+	}
 	resp, err := (&http.Client{Timeout: patienceOfTests}).Do(req)
 	ts.Check(err)
 	defer resp.Body.Close()

@@ -156,6 +156,9 @@ func NewKey() (key, hash string) {
 	return key, Hash(key)
 }
 
+// NewKey is NewKey, for who has an Auth and not this package.
+func (*Auth) NewKey() (key, hash string) { return NewKey() }
+
 // Hash is what is kept of a key: its SHA-256 in lower-case hex.
 func Hash(key string) string {
 	sum := sha256.Sum256([]byte(key))
@@ -173,28 +176,13 @@ func ParseScopes(text string) ([]iris.Scope, error) {
 		case scope == "" || seen[scope]:
 			continue
 		case !scope.Known():
-			return nil, unknownScope(scope)
+			return nil, iris.Errorf(iris.CodeInvalidRequest, "%q %s", scope, scope.Wrong())
 		}
 		seen[scope] = true
 		scopes = append(scopes, scope)
 	}
 	if len(scopes) == 0 {
-		return nil, iris.Errorf(iris.CodeInvalidRequest, "no scope is given; known are %s", known())
+		return nil, iris.Errorf(iris.CodeInvalidRequest, "no scope is given; known are %s", iris.AllScopes())
 	}
 	return scopes, nil
-}
-
-func unknownScope(scope iris.Scope) error {
-	if near := iris.Closest(scope, iris.Scopes); near != "" {
-		return iris.Errorf(iris.CodeInvalidRequest, "%q is no scope; did you mean %q?", scope, near)
-	}
-	return iris.Errorf(iris.CodeInvalidRequest, "%q is no scope; known are %s", scope, known())
-}
-
-func known() string {
-	words := make([]string, len(iris.Scopes))
-	for i, s := range iris.Scopes {
-		words[i] = string(s)
-	}
-	return strings.Join(words, ", ")
 }

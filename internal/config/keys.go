@@ -114,11 +114,7 @@ func (r *reader) reach(c *Config, at string, k *Key) {
 		if scope.Known() {
 			continue
 		}
-		says := "known are " + joined(iris.Scopes)
-		if near := iris.Closest(scope, iris.Scopes); near != "" {
-			says = fmt.Sprintf("did you mean %q?", near)
-		}
-		r.wrong(fmt.Sprintf("%s.scopes[%d]", at, i), "%q is no scope; %s", scope, says)
+		r.wrong(fmt.Sprintf("%s.scopes[%d]", at, i), "%q %s", scope, scope.Wrong())
 	}
 	for i, team := range k.Teams {
 		if slices.ContainsFunc(c.Teams, func(t iris.Team) bool { return t.Name == team }) {
