@@ -127,3 +127,51 @@ func FuzzAuthorization(f *testing.F) {
 		}
 	})
 }
+
+// TestAPasswordThatABrowserLends: a browser adds the password that it knows to whatever a page
+// of anybody asks for, and Iris reads a body whatever its type says.
+func TestAPasswordThatABrowserLends(t *testing.T) {
+	get := call{path: "/api/v1/teams/backend/stream?message=q"}
+	post := call{path: "/api/v1/teams/backend/execute", body: `{"task":"q"}`}
+	list := call{path: "/api/v1/teams"}
+	for _, tt := range []struct {
+		name   string
+		call   call
+		header map[string]string
+		taken  bool
+	}{
+		{"a program", post, nil, true},
+		{"a program that reads", list, nil, true},
+		{"a page of this server", post, map[string]string{"Origin": "http://iris.test", "Sec-Fetch-Site": "same-origin"}, true},
+		{"a page of this server, long ago", post, map[string]string{"Origin": "http://iris.test"}, true},
+		{"a page of this server that listens", get, map[string]string{"Sec-Fetch-Site": "same-origin"}, true},
+		{"a person at the address bar", list, map[string]string{"Sec-Fetch-Site": "none"}, true},
+		{"a page that is named", post, map[string]string{"Origin": "https://named.example", "Sec-Fetch-Site": "cross-site"}, true},
+		{"another page", post, map[string]string{"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, false},
+		{"another page, long ago", post, map[string]string{"Origin": "https://evil.example"}, false},
+		{"a neighbour", post, map[string]string{"Origin": "http://other.iris.test", "Sec-Fetch-Site": "same-site"}, false},
+		{"a page in a sandbox", post, map[string]string{"Origin": "null"}, false},
+		{"an image of another page", get, map[string]string{"Sec-Fetch-Site": "cross-site"}, false},
+		{"a GET of nobody knows whom", get, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFront(httpapi.Config{Origins: func() []string { return []string{"*", "https://named.example"} }})
+			f.keys.all["Basic all:all"] = f.keys.all["all"]
+			do := func(authorization string) int {
+				tt.call.header, tt.call.key = http.Header{"Authorization": {authorization}}, "-"
+				for k, v := range tt.header {
+					tt.call.header.Set(k, v)
+				}
+				code := f.do(tt.call).Code
+				f.running.Wait()
+				return code
+			}
+			if code := do(basicAuth("all:all")); (code < 300) != tt.taken || !tt.taken && (code != 403 || len(f.asks) > 0) {
+				t.Errorf("with a password: %d, asked is %+v", code, f.asks)
+			}
+			if code := do("Bearer all"); code >= 300 { // nobody adds that but a program that knows it
+				t.Errorf("with a key: %d", code)
+			}
+		})
+	}
+}

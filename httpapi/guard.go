@@ -31,7 +31,7 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 		}
 	}
 	if !req.route.near || !near(g.Request) {
-		if err := s.admit(ctx, req, g.Request.Header, g.Writer.Header()); err != nil {
+		if err := s.admit(ctx, req, g.Request, g.Writer.Header()); err != nil {
 			s.fail(g, err)
 			return
 		}
@@ -51,14 +51,14 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 
 // admit finds out who asks, and whether they may use the route, now. What their limit has left
 // goes into the headers of the answer.
-func (s *Server) admit(ctx context.Context, req *request, h, answer http.Header) error {
+func (s *Server) admit(ctx context.Context, req *request, r *http.Request, answer http.Header) error {
 	if req.route.open {
 		return nil
 	}
-	if key := protocolKey(h); key != "" && req.route.socket && h.Get("X-Api-Key") == "" {
-		h.Set("X-Api-Key", key) // it is as good as that
+	if key := protocolKey(r.Header); key != "" && req.route.socket && r.Header.Get("X-Api-Key") == "" {
+		r.Header.Set("X-Api-Key", key) // it is as good as that
 	}
-	req.credential = credential(h)
+	req.credential = credential(r.Header)
 	caller, err := s.auth.Caller(ctx, req.credential)
 	if err != nil {
 		return s.refused(ctx, req, err)
@@ -68,6 +68,9 @@ func (s *Server) admit(ctx context.Context, req *request, h, answer http.Header)
 	limitHeaders(answer, left)
 	if err != nil {
 		return req.limited(left, err)
+	}
+	if strings.HasPrefix(req.credential, iris.BasicPrefix) && s.borrowed(r, req.route) {
+		return iris.Errorf(iris.CodeForbidden, "a browser adds its password to whatever any page asks for, so this is not taken with one; send the key as `Authorization: Bearer iris_sk_…`")
 	}
 	if req.route.own {
 		return nil

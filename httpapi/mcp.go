@@ -62,7 +62,7 @@ func (s *Server) serveMCP(g *gin.Context, r *route) error {
 	if err := s.foreign(g.Request); err != nil {
 		return err
 	}
-	if err := s.admit(ctx, req, g.Request.Header, g.Writer.Header()); err != nil {
+	if err := s.admit(ctx, req, g.Request, g.Writer.Header()); err != nil {
 		return err
 	}
 	if s.cfg.MCP == nil {

@@ -93,6 +93,25 @@ func (s *Server) foreign(r *http.Request) error {
 	return nil
 }
 
+// borrowed reports whether a request with a password may come from a page of somebody else,
+// whose reader's browser knows the password and adds it unasked. Browsers say where a request
+// comes from in Sec-Fetch-Site, if the server is reached over TLS or on their own machine, and
+// else in Origin, but for a plain GET: one that does something is not taken then.
+func (s *Server) borrowed(r *http.Request, to *route) bool {
+	origin := r.Header.Get("Origin")
+	if origin != "" && slices.ContainsFunc(s.cfg.Origins(), func(o string) bool { return strings.EqualFold(o, origin) }) {
+		return false // named, not just any
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	case "":
+		u, err := url.Parse(origin)
+		return origin != "" && (err != nil || !strings.EqualFold(u.Host, r.Host)) || to.asks
+	}
+	return true
+}
+
 // hostOf is a Host header without its port and brackets.
 func hostOf(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {

@@ -21,6 +21,7 @@ type route struct {
 
 	open  bool  // no key is needed
 	near  bool  // nor for a program of this machine (near)
+	asks  bool  // it is a GET, and asks a team
 	also  []int // statuses of errors that only some routes answer with
 	local bool  // on a loopback bind, only for this machine's own names and pages (Server.foreign)
 	// socket routes are for browsers too, which send their key as a subprotocol (protocolKey).
@@ -163,7 +164,8 @@ func routes() []*route {
 		},
 		{
 			op:       streaming(get(base+"/teams/{team}/stream", "streamByQuery", "Streams", "Ask a team and watch it answer, for clients that can only GET")),
-			about:    "For an EventSource. The query is never logged.",
+			about:    "For an EventSource. The query is never logged. With basic authentication only for this server's own pages.",
+			asks:     true,
 			scopes:   []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesStream},
 			register: does((*Server).streamByQuery),
 		},

@@ -38,10 +38,11 @@ The scopes:
   messages:write     ask, execute, cancel (with teams:read)
   messages:stream    follow answers while they are written
   messages:read      read the messages of other callers
-  teams:write        messages:write and messages:stream in one
-  processes:read     see in an error what the processes said
+  teams:write        make and change teams, and both of messages:write and messages:stream
+  teams:delete       remove teams
+  processes:read     see the processes, and what they said in an error
+  processes:manage   wake and end processes, decide on permissions
   admin:*, *         everything; "x:*" is every "x:…"
-teams:delete and processes:manage are for what the API cannot do yet.
 
 The limit is 100 requests in any minute, or what --tier or --rate says.`,
 		Example: `  iris-mcp api-key create --name ci-cd-pipeline --scope teams:read,messages:write --team backend --expires 90d
