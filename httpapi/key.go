@@ -15,7 +15,7 @@ import (
 
 type keysOut struct {
 	Body struct {
-		Keys []keyView `json:"keys"`
+		Keys []keyView `json:"keys" doc:"Those of the configuration, then the others, the oldest first"`
 	}
 }
 
@@ -40,7 +40,7 @@ type keyView struct {
 	CreatedAt  int64          `json:"createdAt,omitempty" doc:"Unix milliseconds, as all times; not known of one of the configuration" example:"1704067200000"`
 	ExpiresAt  int64          `json:"expiresAt,omitempty" doc:"Missing if it does not expire" example:"1711843200000"`
 	ReplacedAt int64          `json:"replacedAt,omitempty" doc:"When another took its place"`
-	RevokedAt  int64          `json:"revokedAt,omitempty"`
+	RevokedAt  int64          `json:"revokedAt,omitempty" doc:"When it was revoked"`
 }
 
 type rateLimitView struct {

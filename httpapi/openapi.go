@@ -46,6 +46,7 @@ func (s *Server) humaConfig() huma.Config {
 		{Name: "Teams", Description: "Whom one can ask"},
 		{Name: "Messages", Description: "What was said to a team, and what became of it"},
 		{Name: "Permissions", Description: "What agents want leave for, and who gives it"},
+		{Name: "API keys", Description: "Who may call, how often, and for what"},
 		{Name: "Processes", Description: "The Claude Code processes that do it"},
 		{Name: "Streams", Description: "Answers while they are made, as server-sent events"},
 		{Name: "Server", Description: "The server itself"},

@@ -162,8 +162,8 @@ func callHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	address := strings.TrimSpace(ts.ReadFile(addressFile(home)))
 	req, err := http.NewRequest(args[0], address+args[1], strings.NewReader(strings.Join(args[2:], "")))
 	ts.Check(err)
-	if name, key, basic := strings.Cut(key, ":"); basic {
-		req.SetBasicAuth(name, key)
+	if name, password, basic := strings.Cut(key, ":"); basic {
+		req.SetBasicAuth(name, password)
 	} else if key != "-" {
 		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(key))
 	}

@@ -123,11 +123,3 @@ func (r *reader) reach(c *Config, at string, k *Key) {
 		r.warn(c, fmt.Sprintf("%s.teams[%d]", at, i), "there is no team %q", team)
 	}
 }
-
-func joined[S ~string](words []S) string {
-	all := make([]string, len(words))
-	for i, w := range words {
-		all[i] = string(w)
-	}
-	return strings.Join(all, ", ")
-}
