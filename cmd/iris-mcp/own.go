@@ -174,6 +174,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 	defer stopServing(nil)
 	defer context.AfterFunc(taking, p.d.Stop)()
 
+	manager := newNotifier(p.log) // before anything is started
 	var g errgroup.Group
 	g.Go(func() error {
 		defer stopServing(nil)
@@ -196,7 +197,9 @@ func (s server) serve(ctx context.Context, p parts) error {
 		return nil
 	})
 	defer context.AfterFunc(taking, func() {
-		p.log.Info("stopping: what runs may end; a second Ctrl-C cuts it off", "grace", p.live.Get().Settings.ShutdownGrace)
+		grace := p.live.Get().Settings.ShutdownGrace
+		manager.stopping(grace + endsWithin)
+		p.log.Info("stopping: what runs may end; a second Ctrl-C cuts it off", "grace", grace)
 	})()
 	address := "off"
 	fronts := mcp.New(p.d, p.db, p.log, version)
@@ -256,6 +259,7 @@ func (s server) serve(ctx context.Context, p parts) error {
 			return fronts.Serve(serving, mcp.Lines(s.in, s.out), caller(s.hello(), p.live.Teams()))
 		})
 	}
+	manager.ready(address)
 	p.log.Info("serving", "version", version, "home", s.home, "config", s.configFile, "teams", len(p.live.Teams()), "mcp", s.in != nil, "http", address)
 	err = g.Wait()
 	p.log.Info("stopped")
@@ -300,6 +304,10 @@ func baseURL(addr net.Addr, secure bool) string {
 	}
 	return scheme + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
 }
+
+// endsWithin is how much longer than its grace a shutdown may take: an agent that heeds nothing
+// is ended in three steps.
+const endsWithin = 10 * time.Second
 
 // turnGrace is the part of the grace in which turns may end by themselves. The rest is for
 // interrupting those that do not, and for ending the processes.
