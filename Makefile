@@ -2,6 +2,8 @@
 # make test   sets up and passes every test
 # make contract walks the contract of the HTTP side on the built binary
 # make check  what a change must pass before it is committed
+# make chaos  kills everything at random, ten times as long as make test does
+# make soak   kills teams' processes for an hour (SOAK=1h)
 # make bench  measures Iris beside the bare CLI
 export GOTOOLCHAIN := local
 SHELL := /bin/bash
@@ -9,7 +11,7 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 MODULES := . sdk/go
 
-.PHONY: build demo test check lint fmt vet unit contract e2e clients claude bench clean
+.PHONY: build demo test check lint fmt vet unit contract e2e clients storm chaos soak claude bench clean
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/iris-mcp ./cmd/iris-mcp
@@ -22,13 +24,13 @@ demo: build
 claude:
 	@scripts/fetch-claude.sh
 
-test: lint unit contract e2e clients
+test: lint unit contract e2e clients storm
 
 check: lint unit
 	scripts/vulncheck.sh
 
 lint: fmt vet
-	go tool staticcheck -tags e2e,contract ./...
+	go tool staticcheck -tags e2e,contract,chaos ./...
 	cd sdk/go && go tool -modfile=../../go.mod staticcheck ./...
 
 fmt:
@@ -39,6 +41,7 @@ vet:
 	go vet -tags e2e ./e2e/...
 	go vet -tags contract ./contract/...
 	go vet -tags clients ./clients/...
+	go vet -tags chaos ./chaos/...
 
 unit:
 	@for m in $(MODULES); do (cd $$m && go test -race -timeout 10m ./...) || exit 1; done
@@ -54,6 +57,16 @@ e2e: claude build
 clients:
 	scripts/clients.sh
 	go test -count=1 -tags clients ./clients/...
+# What make test runs of the chaos: a minute or two.
+storm: claude
+	go test -count=1 -tags chaos -timeout 10m ./chaos/...
+
+chaos: claude
+	IRIS_CHAOS=10 go test -count=1 -tags chaos -timeout 2h -v ./chaos/...
+
+SOAK ?= 1h
+soak:
+	IRIS_SOAK=$(SOAK) go test -count=1 -tags chaos -timeout 0 -v -run TestTeamProcessesAreKilled ./chaos/...
 
 bench: claude build
 	go run ./bench

@@ -2,6 +2,7 @@ package agenttest
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"time"
@@ -69,7 +70,8 @@ func (p *player) unasked(text string) {
 func (p *player) remember() {
 	p.earlier = append(p.earlier, question(p.prompt))
 	b, _ := json.Marshal(p.earlier)
-	if err := os.WriteFile(p.file, b, 0o600); err != nil {
+	// It may be killed in the middle.
+	if err := errors.Join(os.WriteFile(p.file+".new", b, 0o600), os.Rename(p.file+".new", p.file)); err != nil {
 		panic(err)
 	}
 }
