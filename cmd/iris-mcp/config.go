@@ -8,10 +8,11 @@ import (
 
 	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
 )
 
 func configCmd() *cobra.Command {
-	return group("config", "Look at the configuration", configCheckCmd())
+	return group("config", "Look at the configuration", configCheckCmd(), configShowCmd(), configSchemaCmd())
 }
 
 func configCheckCmd() *cobra.Command {
@@ -55,6 +56,62 @@ func configCheckCmd() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	return cmd
+}
+
+func configShowCmd() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show [FILE]",
+		Short: "Show the configuration with everything filled in",
+		Long: `Show the configuration as it counts: every default filled in, variables expanded, paths whole.
+Secrets are not shown; but for them, what it prints is a configuration itself.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, err := configFile(cmd, true)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				file = args[0]
+			}
+			c, err := config.Load(file)
+			if _, ok := errors.AsType[config.Problems](err); err != nil && !ok {
+				return usage("%w", err)
+			} else if err != nil {
+				return err
+			}
+			shown := c.Shown()
+			if asJSON {
+				var v any
+				if err := shown.Decode(&v); err != nil {
+					return err
+				}
+				return printJSON(cmd.OutOrStdout(), v)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "# %s, with everything filled in\n", c.File)
+			enc := yaml.NewEncoder(cmd.OutOrStdout())
+			enc.SetIndent(2)
+			return errors.Join(enc.Encode(shown), enc.Close())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	return cmd
+}
+
+func configSchemaCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the configuration's JSON Schema, for editors",
+		Long: `Print the JSON Schema of iris-config.yaml. Editors complete and check by it: save it and begin
+the configuration with a comment that names it.`,
+		Example: `  iris-mcp config schema > ~/.iris/iris-config.schema.json
+  # yaml-language-server: $schema=iris-config.schema.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(config.JSONSchema)
+			return err
+		},
+	}
 }
 
 // configView is what the check found, for scripts.
