@@ -181,7 +181,11 @@ func decode(data []byte, v any) error {
 	if first && !utf8.Valid(data) {
 		return errors.New("is not valid UTF-8")
 	}
-	if err := json.Unmarshal(data, v); err != nil {
+	err := json.Unmarshal(data, v)
+	if _, wrong := errors.AsType[*json.UnmarshalTypeError](err); wrong && !first {
+		err = json.Unmarshal(whole(data), v)
+	}
+	if err != nil {
 		return unreadable(err)
 	}
 	if first {
@@ -196,7 +200,7 @@ func unreadable(err error) error {
 		return fmt.Errorf("is not valid JSON at byte %d: %w", syntax.Offset, syntax)
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-		return errors.New("has a value of the wrong form in " + wrong.Field + " (a whole number has no exponent)")
+		return errors.New("has a value of the wrong form in " + wrong.Field)
 	}
 	return errors.New("has a value that cannot be read, for instance a number that is too large")
 }

@@ -88,6 +88,25 @@ func documentedEvents(schemas huma.Registry) []documentedEvent {
 	return all
 }
 
+// streamEvent is the schema of any event of a stream, as its reader parses it: data is a text
+// that has JSON in it.
+func streamEvent(schemas huma.Registry) *huma.Schema {
+	all := &huma.Schema{Description: "An event of a stream, by the name of its kind"}
+	for _, e := range documentedEvents(schemas) {
+		all.OneOf = append(all.OneOf, &huma.Schema{
+			Type: huma.TypeObject, Description: e.Description, Required: []string{"event", "data"},
+			Properties: map[string]*huma.Schema{
+				"id":    {Type: huma.TypeString, Description: "messageId:number; what Last-Event-ID goes on behind"},
+				"event": {Type: huma.TypeString, Enum: []any{string(e.Event)}},
+				"data": {Type: huma.TypeString, Extensions: map[string]any{
+					"contentMediaType": "application/json", "contentSchema": e.Data,
+				}},
+			},
+		})
+	}
+	return all
+}
+
 // eventData is an event's data on the wire, for this caller.
 func (req *request) eventData(ev iris.Event) any {
 	switch ev.Kind {

@@ -5,9 +5,54 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 )
+
+// nullable says of the optional fields of request bodies that they may be null, which means that
+// they are left out: huma takes it so and does not say it. The schemas that huma validates with
+// must stay as they are, so these are copies, which undo takes back.
+func (s *Server) nullable() (undo func()) {
+	schemas := s.api.OpenAPI().Components.Schemas.Map()
+	were := map[string]*huma.Schema{}
+	var visit func(*huma.Schema)
+	visit = func(schema *huma.Schema) {
+		name, isRef := strings.CutPrefix(schema.Ref, "#/components/schemas/")
+		if !isRef || were[name] != nil {
+			return
+		}
+		were[name] = schemas[name]
+		c := *schemas[name]
+		c.Properties = maps.Clone(c.Properties)
+		schemas[name] = &c
+		for field, f := range c.Properties {
+			visit(f)
+			if slices.Contains(c.Required, field) {
+				continue
+			}
+			n := *f
+			switch {
+			case f.Ref != "":
+				n = huma.Schema{AnyOf: []*huma.Schema{{Ref: f.Ref}, {Type: "null"}}, Description: f.Description}
+			case f.Type != "":
+				n.Nullable = true
+			}
+			if len(f.Enum) > 0 {
+				n.Enum = append(slices.Clone(f.Enum), nil)
+			}
+			c.Properties[field] = &n
+		}
+	}
+	for _, path := range s.api.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{path.Post, path.Put, path.Patch, path.Delete} {
+			if op != nil && op.RequestBody != nil {
+				visit(op.RequestBody.Content["application/json"].Schema)
+			}
+		}
+	}
+	return func() { maps.Copy(schemas, were) }
+}
 
 // exemplify gives a body in JSON that has no example one made of its fields' examples.
 func (s *Server) exemplify(content map[string]*huma.MediaType) {

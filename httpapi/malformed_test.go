@@ -59,7 +59,7 @@ func TestMalformedBodies(t *testing.T) {
 		{"question is blank", `{"question":" \t\r\n\u00a0\u3000\u0085"}`, 400, "question must be a text that is not blank"},
 		{"timeout is a text", `{"question":"a","timeout":"30"}`, 400, "timeout must be a whole number"},
 		{"timeout is a fraction", `{"question":"a","timeout":1.5}`, 400, "timeout must be a whole number"},
-		{"timeout has an exponent", `{"question":"a","timeout":1e3}`, 400, "in timeout"},
+		{"timeout is a fraction with an exponent", `{"question":"a","timeout":1e-1}`, 400, "timeout must be a whole number"},
 		{"timeout is zero", `{"question":"a","timeout":0}`, 400, "timeout must be at least 1"},
 		{"timeout is negative", `{"question":"a","timeout":-1}`, 400, "timeout must be at least 1"},
 		{"timeout is above a day", `{"question":"a","timeout":86400001}`, 400, "timeout must be at most 86400000"},
@@ -81,6 +81,8 @@ func TestMalformedBodies(t *testing.T) {
 		{"a lone surrogate becomes U+FFFD", `{"question":"a\ud800b"}`, 200, ""},
 		{"a question of 1,000,000 bytes", `{"question":"` + strings.Repeat("x", 1_000_000) + `"}`, 200, ""},
 		{"one name at several places", `{"question":"a","context":{"metadata":{"question":"\"a\":","context":[{"a":1},{"a":-1.5e+3}],"a":{"a":{}}}}}`, 200, ""},
+		{"timeout is whole, with a point", `{"question":"a","timeout":30000.0}`, 200, ""},
+		{"timeout is whole, with an exponent", `{"question":"a","timeout":3e4,"context":{"metadata":[1e3,1e300]}}`, 200, ""},
 		{"metadata is a megabyte of numbers", `{"question":"a","context":{"metadata":[` + strings.Repeat("1e3,", 250_000) + `1]}}`, 200, ""},
 	}
 	f := newFront(httpapi.Config{})

@@ -44,6 +44,13 @@ func mcpRoute() *route {
 		scopes: []iris.Scope{}, // the tools have theirs
 		local:  true,
 		register: func(s *Server, r *route) {
+			for _, status := range []string{"400", "404"} { // of the protocol, or of what stands before it
+				r.op.Responses[status] = &huma.Response{Description: "The message is none, or its session is unknown", Content: map[string]*huma.MediaType{
+					"application/json": {Schema: &huma.Schema{AnyOf: []*huma.Schema{{Ref: "#/components/schemas/Error"}, mcpError()}}, Example: map[string]any{
+						"jsonrpc": "2.0", "id": nil, "error": map[string]any{"code": -32600, "message": "a request has a method, as text"},
+					}},
+				}}
+			}
 			s.api.OpenAPI().AddOperation(&r.op)
 			s.engine.POST(r.op.Path, func(g *gin.Context) {
 				if err := s.serveMCP(g, r); err != nil {
@@ -52,6 +59,17 @@ func mcpRoute() *route {
 			})
 		},
 	}
+}
+
+// mcpError is an error of JSON-RPC.
+func mcpError() *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Required: []string{"jsonrpc", "error"}, Properties: map[string]*huma.Schema{
+		"jsonrpc": {Type: huma.TypeString},
+		"id":      {},
+		"error": {Type: huma.TypeObject, Required: []string{"code", "message"}, Properties: map[string]*huma.Schema{
+			"code": {Type: huma.TypeInteger}, "message": {Type: huma.TypeString},
+		}},
+	}}
 }
 
 // serveMCP lets a request through to the front for MCP clients.

@@ -64,6 +64,7 @@ func (s *Server) humaConfig() huma.Config {
 	}
 	cfg.Components.Responses = failures(schemas)
 	cfg.Extensions = map[string]any{"x-events": documentedEvents(schemas)}
+	schemas.Map()["StreamEvent"] = streamEvent(schemas)
 	return cfg
 }
 
@@ -110,6 +111,9 @@ func (s *Server) register() {
 		}
 		if !r.open {
 			r.op.Security = []map[string][]string{{"bearer": {}}, {"apiKey": {}}, {"basic": {}}}
+			if r.near {
+				r.op.Security = append(r.op.Security, map[string][]string{})
+			}
 			r.op.Extensions["x-scopes"] = r.scopes
 		}
 		if r.own {
@@ -135,7 +139,9 @@ func (s *Server) register() {
 			}
 		}
 	}
+	undo := s.nullable()
 	doc, err := json.Marshal(s.api.OpenAPI())
+	undo()
 	if err != nil {
 		panic(err) // made of constants
 	}

@@ -369,7 +369,7 @@ func streaming(op huma.Operation) huma.Operation {
 	op.Responses["200"] = &huma.Response{
 		Description: "The events of the message as they happen (x-events), each with an id of the form messageId:number, the numbers 1, 2, 3… without gaps. There is exactly one last event. After 15 s of silence comes a comment line.",
 		Content: map[string]*huma.MediaType{"text/event-stream": {
-			Schema:  &huma.Schema{Type: huma.TypeString},
+			Schema:  &huma.Schema{Ref: "#/components/schemas/StreamEvent"},
 			Example: sample,
 		}},
 	}

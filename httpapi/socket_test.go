@@ -270,7 +270,7 @@ func TestSocketBadFrames(t *testing.T) {
 		{"a blank message", `{"type":"message","team":"backend","message":" \t\u3000"}`, "INVALID_REQUEST", "message must be a text that is not blank"},
 		{"a timeout of nothing", `{"type":"message","team":"backend","message":"q","timeout":0}`, "INVALID_REQUEST", "timeout must be at least 1"},
 		{"a timeout above a day", `{"type":"message","team":"backend","message":"q","timeout":86400001}`, "INVALID_REQUEST", "timeout must be at most 86400000"},
-		{"a timeout with an exponent", `{"type":"message","team":"backend","message":"q","timeout":1e3}`, "INVALID_REQUEST", "in timeout"},
+		{"a timeout that is a fraction", `{"type":"message","team":"backend","message":"q","timeout":1e-1}`, "INVALID_REQUEST", "timeout must be a whole number"},
 		{"a long session", `{"type":"message","team":"backend","message":"q","sessionId":"` + strings.Repeat("s", 129) + `"}`, "INVALID_REQUEST", "sessionId must have at most 128 characters"},
 		{"an unknown field of context", `{"type":"message","team":"backend","message":"q","context":{"zzz":1}}`, "INVALID_REQUEST", "context.zzz is not a known field"},
 		{"a long ref", `{"type":"message","team":"backend","message":"q","ref":"` + strings.Repeat("r", 129) + `"}`, "INVALID_REQUEST", "ref must have at most 128 characters"},
