@@ -56,7 +56,8 @@ e2e: claude build
 # Programs in other languages, against what Iris serves and sends.
 clients:
 	scripts/clients.sh
-	go test -count=1 -tags clients ./clients/...
+	scripts/no-network.sh go test -count=1 -tags clients -parallel 4 -timeout 5m ./clients/...
+
 # What make test runs of the chaos: a minute or two.
 storm: claude
 	go test -count=1 -tags chaos -timeout 10m ./chaos/...

@@ -1,7 +1,5 @@
 //go:build clients
 
-// Package clients tests Iris with programs that are not of ours, in other languages.
-// scripts/clients.sh installs what they need.
 package clients
 
 import (

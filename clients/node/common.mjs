@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+
+export const { IRIS, IRIS_API_KEY, CONTROL } = process.env;
+export const headers = { Authorization: `Bearer ${IRIS_API_KEY}` };
+export const slow = "[[pace 100ms]] [[say a b c d e f g h i j]]";
+
+// kill kills the server and starts it again.
+export async function kill() {
+  const res = await fetch(`${CONTROL}/kill`, { method: "POST" });
+  assert.equal(res.status, 200);
+}
+
+// execute gives the backend team a task and gives its ids.
+export async function execute(task) {
+  const res = await fetch(`${IRIS}/api/v1/teams/backend/execute`, { method: "POST", headers, body: JSON.stringify({ task }) });
+  assert.equal(res.status, 202);
+  return res.json();
+}
+
+// Reader keeps what a stream shows: every event once, in order.
+export class Reader {
+  text = "";
+  seq = 0;
+  names = [];
+  see(id, name, data) {
+    const seq = Number(id.split(":")[1]);
+    assert.equal(seq, this.seq + 1, `${name} has the number ${seq} after ${this.seq}`);
+    this.seq = seq;
+    this.names.push(name);
+    if (name === "chunk") this.text += data.text;
+    if (name === "restart") this.text = "";
+  }
+}
+
+export const kinds = ["start", "chunk", "thinking", "tool_use", "tool_result", "permission", "progress", "retry", "restart", "complete"];
