@@ -235,6 +235,33 @@ func (f *fake) Team(name string) (iris.Team, error) {
 
 func (f *fake) Teams() []iris.Team { return f.teams }
 
+// Wake starts backend, finds frontend awake, has no room for ops without eviction, and with
+// it takes an hour.
+func (f *fake) Wake(ctx context.Context, team string, evict bool) (bool, error) {
+	if _, err := f.Team(team); err != nil {
+		return false, err
+	}
+	if team == "ops" && !evict {
+		return false, iris.Errorf(iris.CodeConflict, "there is no room for a process of team ops")
+	}
+	if team == "ops" {
+		select {
+		case <-time.After(time.Hour):
+		case <-ctx.Done():
+			return true, fmt.Errorf("wait: %w", context.Cause(ctx))
+		}
+	}
+	return team == "backend", nil
+}
+
+func (f *fake) Sleep(_ context.Context, team string, force bool) (iris.Slept, error) {
+	if force {
+		panic("no tool of a model ends what a team works on")
+	}
+	_, err := f.Team(team)
+	return map[string]iris.Slept{"backend": {Ended: 2, Finishing: 1}, "frontend": {Ended: 1}}[team], err
+}
+
 // statuses counts the messages by status.
 func (f *fake) statuses() map[iris.Status]int {
 	f.mu.Lock()

@@ -37,6 +37,11 @@ type Dispatcher interface {
 	Estimate(ctx context.Context, m iris.Message) (position int, completion time.Time, err error)
 	// Team gives a team by its name. TEAM_NOT_FOUND, with the name that was probably meant.
 	Team(name string) (iris.Team, error)
+	// Wake has a process of the team ready and says whether it had to start one; with evict it
+	// makes room for it. TEAM_NOT_FOUND, PROCESS_ERROR, CONFLICT (no room), ctx's cause.
+	Wake(ctx context.Context, team string, evict bool) (started bool, err error)
+	// Sleep ends the team's processes: busy ones after their turn, unless force. TEAM_NOT_FOUND.
+	Sleep(ctx context.Context, team string, force bool) (iris.Slept, error)
 	Teams() []iris.Team
 }
 
@@ -79,7 +84,7 @@ func New(d Dispatcher, db Store, log *slog.Logger, version string) *Server {
 const instructions = `Iris puts your questions to other teams. A team is a real Claude Code in its own project folder: it reads that project's files, follows its CLAUDE.md and remembers what you asked it before.
 - ask_team asks one team and waits for its answer; ask_teams asks several at once. Prefer asking to guessing about code that lives in another project.
 - tell_team hands over work and returns at once; check_message fetches its result by the id, cancel_message stops it.
-- list_teams names the teams; team_status says what they are doing.
+- list_teams names the teams; team_status says what they are doing. wake_team and sleep_team are for people who ask for it: a team wakes by itself when it is asked.
 - A result that is an error begins with a code and says what to do next. Nothing was answered then.`
 
 // callerKey is the context's key for the caller: mcp-go's handlers get nothing but a context.

@@ -52,6 +52,12 @@ func TestWhatGoesWrongIsAnErrorThatHelps(t *testing.T) {
 		{"an unknown message to cancel", local, "cancel_message", `{"messageId":"msg_77"}`, iris.CodeMessageNotFound, "Check the message id."},
 		{"a team that asks itself", frontend, "ask_team", `{"team":"frontend","question":"hello"}`, iris.CodeInvalidRequest, `you are team "frontend"`},
 		{"a team that tells itself", frontend, "tell_team", `{"team":"frontend","message":"hello"}`, iris.CodeInvalidRequest, `you are team "frontend"`},
+		{"an unknown team to wake", local, "wake_team", `{"team":"backnd"}`, iris.CodeTeamNotFound, "did you mean"},
+		{"an unknown team to put to sleep", local, "sleep_team", `{"team":"backnd"}`, iris.CodeTeamNotFound, "did you mean"},
+		{"nobody to wake", local, "wake_team", `{}`, iris.CodeInvalidRequest, `"team" is missing`},
+		{"a key that may not wake", reader, "wake_team", `{"team":"backend"}`, iris.CodeForbidden, "lacks the scope processes:manage"},
+		{"a key of other teams that wakes", bound, "wake_team", `{"team":"backend"}`, iris.CodeForbidden, `may not reach team "backend"`},
+		{"a key of other teams that puts to sleep", bound, "sleep_team", `{"team":"backend"}`, iris.CodeForbidden, `may not reach team "backend"`},
 		{"a process that dies", local, "ask_team", `{"team":"backend","question":"fail"}`, iris.CodeProcess, "PROCESS_ERROR: the Claude Code process died (message msg_1)\nTell the user"},
 		{"a key that may not write", reader, "ask_team", `{"team":"backend","question":"hello"}`, iris.CodeForbidden, "lacks the scope messages:write"},
 		{"a key of other teams", bound, "ask_team", `{"team":"backend","question":"hello"}`, iris.CodeForbidden, `may not reach team "backend"`},
@@ -104,6 +110,17 @@ func TestAskTeamsIsAnErrorOnlyIfNobodyAnswers(t *testing.T) {
 	if r := connect(t, t.Context(), mcp.New(f, f, quiet(), "1"), local).tool("ask_teams", `{"teams":"*","question":"hello"}`); !r.IsError || !strings.Contains(r.text(), "iris-mcp team add") {
 		t.Errorf("without teams: %+v", r)
 	}
+}
+
+func TestWhoWakesATeamIsToldWhenItTakesTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		began := time.Now()
+		r := connect(t, t.Context(), mcp.New(f, f, quiet(), "1"), local).tool("wake_team", `{"team":"ops"}`)
+		if r.code() != iris.CodeTimeout || !strings.Contains(r.text(), `no process of team "ops" was ready within 1m0s`) || time.Since(began) != time.Minute {
+			t.Errorf("after %v: %s", time.Since(began), r.text())
+		}
+	})
 }
 
 func TestTheMessageIsSubmittedAsItWasSaid(t *testing.T) {
@@ -285,6 +302,8 @@ func TestEveryToolIsDescribed(t *testing.T) {
 		"cancel_message": "messageId! -> cancelled status messageId team error",
 		"list_teams":     "-> teams error",
 		"team_status":    "team -> teams error",
+		"wake_team":      "team! -> awake teams error",
+		"sleep_team":     "team! -> team ended finishing error",
 	}
 	for name, fields := range want {
 		def, ok := tools[name]

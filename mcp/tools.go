@@ -74,4 +74,23 @@ func (s *Server) addTools() {
 		readOnly:   true,
 		idempotent: true,
 	}, s.status)
+	add(s, tool{
+		name:  "wake_team",
+		title: "Wake a team",
+		description: "Start a team's Claude Code before it is asked, so that its first answer comes sooner. Use it only when the user wants teams to be ready: a team that is asleep " +
+			"wakes by itself when it is asked, and goes back to sleep when it is not used.\n" +
+			"The result says of each team whether it is awake, or why not. It is an error as a whole only if none is.",
+		scopes:     []iris.Scope{iris.ScopeProcessesManage},
+		idempotent: true,
+		openWorld:  true,
+	}, s.wake)
+	add(s, tool{
+		name:  "sleep_team",
+		title: "Put a team to sleep",
+		description: "End a team's idle Claude Code processes to free their memory. Use it when the user asks for it, or when a team behaves as if it had old settings. What a team is " +
+			"working on is finished first; conversations are kept and go on when it is asked again.\n" +
+			"The result says how many processes ended and how many are still busy.",
+		scopes:     []iris.Scope{iris.ScopeProcessesManage},
+		idempotent: true,
+	}, s.sleep)
 }
