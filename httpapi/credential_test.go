@@ -24,16 +24,18 @@ func (s shown) Caller(_ context.Context, credential string) (iris.Caller, error)
 
 func (shown) NewKey() (key, hash string) { return "", "" }
 
-// present is the credential that a request with these headers shows.
-func present(h http.Header) (credential string, code int) {
-	credential = "-"
+// presenter gives a function that says which credential a request with these headers shows.
+func presenter() func(h http.Header) (credential string, code int) {
+	credential := "-"
 	f := newFront(httpapi.Config{})
 	server := httpapi.New(httpapi.Config{}, f.fake, f.fake, shown{&credential}, slog.New(slog.DiscardHandler))
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodGet, "/api/v1/teams", nil)
-	r.Header = h
-	server.Handler().ServeHTTP(w, r)
-	return credential, w.Code
+	return func(h http.Header) (string, int) {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/teams", nil)
+		r.Header = h
+		server.Handler().ServeHTTP(w, r)
+		return credential, w.Code
+	}
 }
 
 func basicAuth(text string) string {
@@ -41,6 +43,7 @@ func basicAuth(text string) string {
 }
 
 func TestWhatIsACredential(t *testing.T) {
+	present := presenter()
 	for _, tt := range []struct {
 		name   string
 		header http.Header
@@ -105,7 +108,7 @@ func FuzzAuthorization(f *testing.F) {
 		f.Add(s, "")
 		f.Add("", s)
 	}
-	front := newFront(httpapi.Config{})
+	present, front := presenter(), newFront(httpapi.Config{})
 	f.Fuzz(func(t *testing.T, authorization, apiKey string) {
 		h := http.Header{"Authorization": {authorization}, "X-Api-Key": {apiKey}}
 		got, _ := present(h)

@@ -60,6 +60,7 @@ it is. A server that runs takes it up at once.`,
 			if err := config.AddTeam(file, name, config.Team{Path: path, Description: description}); err != nil {
 				return err
 			}
+			auditLocal(cmd, iris.AuditTeamCreated, name, map[string]any{"path": path, "file": file})
 			fmt.Fprintf(cmd.OutOrStdout(), "team %q is in %s\n", name, file)
 			return tellServer(cmd, name, true)
 		},
@@ -93,6 +94,7 @@ is not touched, and what was said to the team stays in the history.`,
 			if err != nil {
 				return err
 			}
+			auditLocal(cmd, iris.AuditTeamRemoved, args[0], map[string]any{"file": file})
 			fmt.Fprintf(cmd.OutOrStdout(), "team %q is no longer in %s\n", args[0], file)
 			return tellServer(cmd, args[0], false)
 		},

@@ -67,6 +67,9 @@ func (l *Log) write(e iris.AuditEntry) (err error) {
 	}); err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(l.file), 0o700); err != nil { // a command may be the first to need it
+		return err
+	}
 	file, err := os.OpenFile(l.file, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err

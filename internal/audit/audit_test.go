@@ -17,7 +17,7 @@ import (
 )
 
 func TestAnEntryIsALine(t *testing.T) {
-	home := t.TempDir()
+	home := filepath.Join(t.TempDir(), "home") // it is made
 	var said bytes.Buffer
 	l := audit.New(home, slog.New(slog.NewTextHandler(&said, nil)))
 	l.Record(t.Context(), iris.AuditEntry{
