@@ -1,5 +1,6 @@
 # make demo   asks a real Claude Code team over HTTP and over MCP, on a scripted model
 # make test   sets up and passes every test
+# make attack sends the built binary what its worst neighbours would
 # make contract walks the contract of the HTTP side on the built binary
 # make check  what a change must pass before it is committed
 # make chaos  kills everything at random, ten times as long as make test does
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 MODULES := . sdk/go
 
-.PHONY: build demo test check lint fmt vet unit contract e2e clients storm chaos soak claude bench clean
+.PHONY: build demo test check lint fmt vet unit contract attack e2e clients storm chaos soak claude bench clean
 
 build:
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/iris-mcp ./cmd/iris-mcp
@@ -24,13 +25,13 @@ demo: build
 claude:
 	@scripts/fetch-claude.sh
 
-test: lint unit contract e2e clients storm
+test: lint unit contract attack e2e clients storm
 
 check: lint unit
 	scripts/vulncheck.sh
 
 lint: fmt vet
-	go tool staticcheck -tags e2e,contract,clients,chaos ./...
+	go tool staticcheck -tags e2e,contract,attack,clients,chaos ./...
 	cd sdk/go && go tool -modfile=../../go.mod staticcheck ./...
 
 fmt:
@@ -40,6 +41,7 @@ vet:
 	@for m in $(MODULES); do (cd $$m && go vet ./...) || exit 1; done
 	go vet -tags e2e ./e2e/...
 	go vet -tags contract ./contract/...
+	go vet -tags attack ./attack/...
 	go vet -tags clients ./clients/...
 	go vet -tags chaos ./chaos/...
 
@@ -49,6 +51,10 @@ unit:
 # Most of it waits for something: more tests at once than processors.
 contract:
 	scripts/no-network.sh go test -count=1 -tags contract -parallel 8 -timeout 5m ./contract/...
+
+# Half of it waits for time limits to pass.
+attack:
+	scripts/no-network.sh go test -count=1 -tags attack -timeout 5m ./attack/...
 
 e2e: claude build
 	scripts/no-network.sh go test -race -count=1 -tags e2e -timeout 15m ./e2e/...

@@ -49,7 +49,7 @@ type listed struct {
 // list gives the packages of the module in a folder, with the files that any tag of ours adds.
 func list(t *testing.T, dir string) []listed {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-tags", "e2e,live,contract,chaos", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-tags", "e2e,live,contract,attack,chaos", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

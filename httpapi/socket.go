@@ -71,6 +71,8 @@ func (s *Server) serveSocket(g *gin.Context, req *request) error {
 	if err != nil {
 		return err
 	}
+	s.cfg.Metrics.Streams("websocket", 1)
+	defer s.cfg.Metrics.Streams("websocket", -1)
 	c := newClient(s, conn, req, g.Request.Header)
 	c.serve(g.Request.Context())
 	return nil

@@ -334,6 +334,7 @@ func (c *client) follow(req *request, m iris.Message, after int64, ref string, b
 		w.mine[m.ID] = true
 	}
 	c.mu.Unlock()
+	id := m.ID // and not m, whose answer may be long, for as long as it is followed
 	c.work.Go(func() {
 		defer c.done()
 		defer close(f.done)
@@ -341,10 +342,10 @@ func (c *client) follow(req *request, m iris.Message, after int64, ref string, b
 			stop()
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			delete(c.follows, m.ID)
+			delete(c.follows, id)
 		}()
-		defer c.server.attend(req, c.header, m.ID)()
-		c.tell(ctx, req, m.ID, after, ref)
+		defer c.server.attend(req, c.header, id)()
+		c.tell(ctx, req, id, after, ref)
 	})
 }
 

@@ -13,17 +13,23 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/iris-mcp/iris-mcp"
 )
 
 const (
-	maxBatch = 64  // events in one commit
-	maxTail  = 256 // newest events of a live message kept in memory
-	replay   = 512 // events read from the store at once
+	maxBatch  = 64  // events in one commit
+	maxTail   = 256 // newest events of a live message kept in memory
+	maxReplay = 512 // events read from the store at once
+
+	// maxText is how many bytes of text one event has, give or take a rune: a follower holds a
+	// few events, and there may be many followers that read slowly.
+	maxText = 64 << 10
 )
 
 // Store is the record of events; *store.DB is one.
@@ -45,6 +51,7 @@ type Bus struct {
 	log   *slog.Logger
 	in    chan item
 	done  chan struct{} // the writer has ended
+	reads chan struct{} // holds a token for each follower that reads the store
 
 	mu     sync.Mutex
 	topics map[string]*topic // live messages and followed ones
@@ -78,7 +85,7 @@ type topic struct {
 func New(store Store, log *slog.Logger) *Bus {
 	b := &Bus{
 		store: store, log: log,
-		in: make(chan item, maxBatch), done: make(chan struct{}),
+		in: make(chan item, maxBatch), done: make(chan struct{}), reads: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		topics: map[string]*topic{},
 	}
 	go b.write()
@@ -97,7 +104,27 @@ func (b *Bus) Close() error {
 // message's end will then repeat the answer whole.
 func (b *Bus) Publish(e iris.Event) {
 	e.At = time.Now().UTC()
-	b.in <- item{event: e}
+	for piece := range pieces(e) {
+		b.in <- item{event: piece}
+	}
+}
+
+// pieces cuts an event with a long text of the answer, or of thinking, into several.
+func pieces(e iris.Event) iter.Seq[iris.Event] {
+	return func(yield func(iris.Event) bool) {
+		cut := e.Kind == iris.EventChunk || e.Kind == iris.EventThinking
+		for piece := e; cut && len(e.Text) > maxText; {
+			end := maxText
+			for end > maxText-utf8.UTFMax && !utf8.RuneStart(e.Text[end]) {
+				end--
+			}
+			piece.Text, e.Text = e.Text[:end], e.Text[end:]
+			if !yield(piece) {
+				return
+			}
+		}
+		yield(e)
+	}
 }
 
 // Finish stores the message's final state and its last event, after everything published for
@@ -175,12 +202,9 @@ func (b *Bus) finish(it item) error {
 	defer b.leave(it.event.MessageID, t)
 	if t.broken {
 		t.broken = false
-		again := []iris.Event{
-			{MessageID: it.event.MessageID, At: it.event.At, Kind: iris.EventRestart},
-			{MessageID: it.event.MessageID, At: it.event.At, Kind: iris.EventChunk, Text: it.end.message.Response},
-		}
-		if it.end.message.Response == "" {
-			again = again[:1]
+		again := []iris.Event{{MessageID: it.event.MessageID, At: it.event.At, Kind: iris.EventRestart}}
+		if text := it.end.message.Response; text != "" {
+			again = slices.AppendSeq(again, pieces(iris.Event{MessageID: it.event.MessageID, At: it.event.At, Kind: iris.EventChunk, Text: text}))
 		}
 		if b.append(again); t.broken {
 			return fmt.Errorf("finish message: its events can't be stored")
@@ -292,7 +316,7 @@ func (b *Bus) Events(ctx context.Context, messageID string, after int64) iter.Se
 			events, news, covered := b.since(t, after)
 			if !covered {
 				var err error
-				if events, err = b.store.Events(ctx, messageID, after, replay); err != nil {
+				if events, err = b.replay(ctx, messageID, after); err != nil {
 					yield(iris.Event{}, err)
 					return
 				}
@@ -318,6 +342,18 @@ func (b *Bus) Events(ctx context.Context, messageID string, after int64) iter.Se
 			}
 		}
 	}
+}
+
+// replay reads events from the store. Not many do so at once: hundreds of followers that come
+// back together would leave no processor to those who ask.
+func (b *Bus) replay(ctx context.Context, messageID string, after int64) ([]iris.Event, error) {
+	select {
+	case b.reads <- struct{}{}:
+		defer func() { <-b.reads }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	return b.store.Events(ctx, messageID, after, maxReplay)
 }
 
 // since is what memory has after the number, and the channel that closes when there is more.

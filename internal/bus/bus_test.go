@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/internal/bus"
@@ -207,6 +208,47 @@ func TestWhatArrivesDuringACommitIsOneBatch(t *testing.T) {
 		}
 		if m.writes > 20 {
 			t.Errorf("640 events took %d writes", m.writes)
+		}
+	})
+}
+
+// TestLongTextsAreCut: a text without end is many events, none of which cuts a rune in two.
+func TestLongTextsAreCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, text := range map[string]string{
+			"letters":            strings.Repeat("a", 200_000),
+			"runes of two bytes": "a" + strings.Repeat("ä", 100_000),
+			"no UTF-8":           strings.Repeat("\x80", 200_000),
+			"just short enough":  strings.Repeat("a", 64<<10),
+		} {
+			for _, broken := range []bool{false, true} {
+				m := newMemory()
+				b := bus.New(m, slog.New(slog.DiscardHandler))
+				if broken { // the answer comes whole with the end
+					m.fault = errors.New("disk full")
+				}
+				b.Publish(iris.Event{MessageID: "msg_1", Kind: iris.EventChunk, Text: text})
+				synctest.Wait()
+				m.mu.Lock()
+				m.fault = nil
+				m.mu.Unlock()
+				if err := b.Finish(t.Context(), iris.Message{ID: "msg_1", Response: text}, 1, iris.Event{Kind: iris.EventComplete}); err != nil {
+					t.Fatal(err)
+				}
+				got := ""
+				for _, e := range m.events["msg_1"] {
+					if len(e.Text) > 64<<10 || strings.Contains(text, "ä") && !utf8.ValidString(e.Text) {
+						t.Errorf("%s: an event has %d bytes", name, len(e.Text))
+					}
+					got += e.Text
+				}
+				if n := len(m.events["msg_1"]); got != text || name == "just short enough" && !broken && n != 2 {
+					t.Errorf("%s, broken %v: %d bytes in %d events", name, broken, len(got), n)
+				}
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -88,27 +89,47 @@ func eventArgs(events []iris.Event) ([]any, error) {
 	return args, nil
 }
 
-// Events gives up to limit of a message's events that follow number after, in order. A
-// message that does not exist has none.
+// page is how many bytes of events are read at once, give or take one event: many may read
+// the events of large tool calls at once.
+const page = 256 << 10
+
+// Events gives some of a message's events that follow number after, in order: up to limit, and
+// not many bytes, but one if there is any. A message that does not exist has none.
 func (db *DB) Events(ctx context.Context, messageID string, after int64, limit int) ([]iris.Event, error) {
-	var events []iris.Event
-	rows, err := db.query(ctx, eventsAfter, messageID, after, limit)
-	if err == nil {
-		events, err = collect(rows, scanEvent)
-	}
+	events, err := db.events(ctx, messageID, after, limit)
 	return events, wrap(err, "read events of %s", messageID)
+}
+
+// events keeps the connection no longer than it takes to copy: there are few.
+func (db *DB) events(ctx context.Context, messageID string, after int64, limit int) ([]iris.Event, error) {
+	var events []iris.Event
+	var bodies []string
+	rows, err := db.query(ctx, eventsAfter, messageID, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	for size := 0; size < page && rows.Next(); {
+		var e iris.Event
+		var body string
+		if err = rows.Scan(&e.MessageID, &e.Seq, &e.Kind, (*millis)(&e.At), &body); err != nil {
+			break
+		}
+		events, bodies = append(events, e), append(bodies, body)
+		size += len(body)
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	for i, body := range bodies {
+		if err := json.Unmarshal([]byte(body), &events[i]); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
 }
 
 // LastSeq is the number of a message's newest event, 0 when it has none.
 func (db *DB) LastSeq(ctx context.Context, messageID string) (n int64, err error) {
 	err = db.row(ctx, lastSeq, messageID).Scan(&n)
 	return n, wrap(err, "read last event number of %s", messageID)
-}
-
-func scanEvent(row scanner) (e iris.Event, err error) {
-	var body string
-	if err := row.Scan(&e.MessageID, &e.Seq, &e.Kind, (*millis)(&e.At), &body); err != nil {
-		return e, err
-	}
-	return e, json.Unmarshal([]byte(body), &e)
 }

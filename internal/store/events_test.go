@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,6 +58,41 @@ func TestEventsOfEverySizeOfBatch(t *testing.T) {
 				t.Errorf("the last number is %d (%v)", last, err)
 			}
 		})
+	}
+}
+
+// TestLargeEventsAreReadAFewAtATime: but none is left out, however large.
+func TestLargeEventsAreReadAFewAtATime(t *testing.T) {
+	db, _ := open(t)
+	var events []iris.Event
+	for i := range 10 {
+		events = append(events, iris.Event{MessageID: "msg_1", Seq: int64(i + 1), Kind: iris.EventChunk, Text: strings.Repeat("a", 100_000*(i%5))})
+	}
+	if err := db.AppendEvents(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	var got []iris.Event
+	for reads := 0; ; reads++ {
+		some, err := db.Events(t.Context(), "msg_1", int64(len(got)), 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := 0
+		for _, e := range some {
+			size += len(e.Text)
+		}
+		if size > 256<<10+400_000 {
+			t.Errorf("%d bytes at once", size)
+		}
+		if got = append(got, some...); len(some) == 0 {
+			if reads < 4 {
+				t.Errorf("all was read in %d reads", reads)
+			}
+			break
+		}
+	}
+	if !reflect.DeepEqual(got, events) {
+		t.Errorf("%d events came back", len(got))
 	}
 }
 
