@@ -1,11 +1,19 @@
 package httpapi_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
+	"github.com/coder/websocket"
+
+	iris "github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/httpapi"
 )
 
@@ -67,6 +75,75 @@ func FuzzLastEventID(f *testing.F) {
 		}
 		if len(front.asks) != 1 {
 			t.Fatalf("%q asked", header)
+		}
+	})
+}
+
+// noting is a dispatcher that notes what it is asked, and takes nothing.
+type noting struct {
+	*fake
+	asked chan iris.Ask
+}
+
+func (n noting) Submit(_ context.Context, a iris.Ask) (iris.Message, error) {
+	n.asked <- a
+	return iris.Message{}, iris.Errorf(iris.CodeNotFound, "noted")
+}
+
+// FuzzFrame: no text frame ends a WebSocket or is taken as something else than it says.
+func FuzzFrame(f *testing.F) {
+	for _, s := range []string{
+		`{"type":"subscribe","team":"backend"}`, `{"type":"unsubscribe","team":"backend"}`, `{"type":"ping"}`, `{"type":"cancel","messageId":"msg_1"}`,
+		`{"type":"message","team":"backend","message":"a","sessionId":"b","timeout":1,"context":{"source":"c","metadata":[1]},"ref":"d"}`,
+		`{"type":"resume","messageId":"msg_00000000000000000000000001","after":1}`, `{"type":"message","team":"backend","message":"a","timeout":1e3}`,
+		`null`, `[]`, "\xff", `{"Type":"ping"}`, `{"type":"ping","type":"cancel"}`, `{"":0}`, `{"type":"message","team":"backend","message":"\ud800"}`,
+	} {
+		f.Add([]byte(s))
+	}
+	d := noting{newFake(), make(chan iris.Ask, 1)}
+	server := httpapi.New(httpapi.Config{}, d, d, newKeys(), slog.New(slog.DiscardHandler))
+	p := newPipe()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(ctx, p) }()
+	conn, _, err := websocket.Dial(ctx, "ws://iris.test/api/v1/stream", &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: p.dial}}, HTTPHeader: http.Header{"X-Api-Key": {"all"}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { conn.CloseNow(); stop(); <-ended })
+	f.Fuzz(func(t *testing.T, text []byte) {
+		const mark = "the end of this one"
+		if len(text) > 1<<20 || bytes.Contains(text, []byte(mark)) {
+			t.Skip("a frame that is too large ends it")
+		}
+		for _, frame := range [][]byte{text, []byte(`{"type":"no such","ref":"` + mark + `"}`)} {
+			if err := conn.Write(ctx, websocket.MessageText, frame); err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+		}
+		noted := false
+		for {
+			_, answer, err := conn.Read(ctx)
+			if err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+			var a struct{ Type, Error, Code, Ref string }
+			if err := json.Unmarshal(answer, &a); err != nil || a.Type == "" || (a.Type == "error") != (a.Code != "" && a.Error != "") || a.Code == "INTERNAL_ERROR" {
+				t.Fatalf("%q was answered with %s", text, answer)
+			}
+			noted = noted || a.Error == "noted"
+			if a.Ref == mark {
+				break
+			}
+		}
+		select {
+		case a := <-d.asked:
+			if !noted || strings.TrimSpace(a.Text) == "" || !iris.TeamName.MatchString(a.Team) || a.Timeout < 0 || !utf8.ValidString(a.Text+a.SessionID) {
+				t.Errorf("%q was taken as %+v", text, a)
+			}
+		default:
 		}
 	})
 }

@@ -355,3 +355,27 @@ func TestNoHandshake(t *testing.T) {
 		})
 	}
 }
+
+// FuzzWire: whatever comes over the wire, the connection ends with it.
+func FuzzWire(f *testing.F) {
+	for _, s := range []string{
+		"\x81\x85\x01\x02\x03\x04abcde", "\x81\x85\x01\x02\x03\x04ab", "\x82\x80\x00\x00\x00\x00", "\x89\x80\x00\x00\x00\x00", "\x88\x82\x00\x00\x00\x00\x03\xe8",
+		"\x01\x81\x00\x00\x00\x00a\x80\x81\x00\x00\x00\x00b", "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\xc1\x80\x00\x00\x00\x00", "\x81\x01a", "\x8a\xfe\xff\xff",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		on(t, func(t *testing.T, l *line) {
+			go io.Copy(io.Discard, l.wire)
+			l.wire.SetWriteDeadline(time.Now().Add(time.Minute)) // it may have been closed from there
+			l.wire.Write(wire)
+			l.wire.Close()
+			<-l.ended
+			for len(l.got) > 0 {
+				if got := <-l.got; int64(len(got)) > config.MaxFrame {
+					t.Errorf("a frame of %d bytes", len(got))
+				}
+			}
+		})
+	})
+}
