@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,6 +129,8 @@ func TestWhateverEndsAMessageMakesItsCallbackDue(t *testing.T) {
 func TestADeliveryThatFailsIsDueAgainInItsTime(t *testing.T) {
 	bubble(t, func(t *testing.T, db *store.DB) {
 		d := db.Deliveries(1, 1)
+		woken := 0
+		db.OnDelivery(func() { woken++ })
 		m := told(t, db, ci, "https://a.example")
 		next := time.Now().Add(5 * time.Second)
 		attempted(t, db, mustClaimDelivery(t, d, m), iris.DeliveryPending, next)
@@ -148,8 +151,8 @@ func TestADeliveryThatFailsIsDueAgainInItsTime(t *testing.T) {
 		if _, ok, err := d.NextRun(t.Context()); ok || err != nil {
 			t.Errorf("something runs next: %v", err)
 		}
-		if err := db.Resend(t.Context(), m.JobID()); err != nil {
-			t.Fatal(err)
+		if err := db.Resend(t.Context(), m.JobID()); err != nil || woken != 2 {
+			t.Fatalf("%v, woken %d times", err, woken)
 		}
 		if got := delivery(t, db, m); got.State != iris.DeliveryPending || got.Failures != 0 || len(got.Attempts) != 2 {
 			t.Errorf("it is %+v", got)
@@ -161,6 +164,38 @@ func TestADeliveryThatFailsIsDueAgainInItsTime(t *testing.T) {
 			t.Errorf("%d attempts are kept, %d failures", len(got.Attempts), got.Failures)
 		}
 	})
+}
+
+func TestConcurrentClaimsTakeEachDeliveryOnce(t *testing.T) {
+	db, _ := open(t)
+	d := db.Deliveries(1000, 1000)
+	const all = 50
+	for range all {
+		told(t, db, ci, "https://a.example")
+	}
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	var workers sync.WaitGroup
+	for range 4 {
+		workers.Go(func() {
+			for range all {
+				j, ok, err := d.Claim(t.Context(), iris.Claim{Worker: "w", Lease: time.Minute})
+				if err != nil || !ok {
+					return
+				}
+				mu.Lock()
+				if seen[j.MessageID] || j.Attempt != 1 {
+					t.Errorf("%s is claimed again, attempt %d", j.MessageID, j.Attempt)
+				}
+				seen[j.MessageID] = true
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	if len(seen) != all {
+		t.Errorf("%d of %d are claimed", len(seen), all)
+	}
 }
 
 func TestOneHostAndOneCallerTakeNotAllPlaces(t *testing.T) {
