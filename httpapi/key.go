@@ -180,12 +180,9 @@ func (s *Server) revokeKey(ctx context.Context, req *request, in *keyNameIn) (*k
 	if err := req.keyring(); err != nil {
 		return nil, err
 	}
-	if _, ok := s.fileKey(in.Name); ok {
-		return nil, s.inFile(in.Name, "take it out there")
-	}
 	k, err := s.storedKey(ctx, in.Name)
 	if err != nil {
-		return nil, err
+		return nil, s.orInFile(err, in.Name, "take it out there")
 	}
 	k.RevokedAt = time.Now()
 	if err := s.store.RevokeKey(ctx, in.Name, k.RevokedAt); err != nil {
@@ -199,9 +196,6 @@ func (s *Server) rotateKey(ctx context.Context, req *request, in *rotateKeyIn) (
 	if err := req.keyring(); err != nil {
 		return nil, err
 	}
-	if _, ok := s.fileKey(in.Name); ok {
-		return nil, s.inFile(in.Name, "change it there")
-	}
 	var grace int64
 	if in.Body != nil {
 		grace = in.Body.Grace
@@ -209,7 +203,7 @@ func (s *Server) rotateKey(ctx context.Context, req *request, in *rotateKeyIn) (
 	key, hash := s.auth.NewKey()
 	k, err := s.store.RotateKey(ctx, in.Name, hash, time.Now(), milliseconds(grace))
 	if err != nil {
-		return nil, err
+		return nil, s.orInFile(err, in.Name, "change it there")
 	}
 	s.audit(ctx, req, iris.AuditKeyRotated, in.Name, map[string]any{"grace": grace})
 	return newKey(key, k), nil
@@ -277,6 +271,14 @@ func (s *Server) fileKey(name string) (iris.Key, bool) {
 // inFile says that a key is not managed here.
 func (s *Server) inFile(name, what string) error {
 	return iris.Errorf(iris.CodeConflict, "an API key named %q stands in %s: %s", clip(name), s.cfg.File, what)
+}
+
+// orInFile is why there is no key of that name in the store, if it is in the configuration.
+func (s *Server) orInFile(err error, name, what string) error {
+	if _, ok := s.fileKey(name); ok && iris.CodeOf(err) == iris.CodeNotFound {
+		return s.inFile(name, what)
+	}
+	return err
 }
 
 // storedKey is the one that has the name now; NOT_FOUND.

@@ -162,7 +162,14 @@ func TestAKeyEnds(t *testing.T) {
 	if w := f.do(call{method: "DELETE", path: "/api/v1/api-keys/in%20file"}); w.Code != 409 || !strings.Contains(w.Body.String(), "stands in /etc/iris-config.yaml: take it out there") {
 		t.Errorf("one of the file: %d %s", w.Code, w.Body)
 	}
-	if len(*d) != 1 || (*d)[0].Action != iris.AuditKeyRevoked || (*d)[0].Subject != "ci" {
+	f.stored = append(f.stored, iris.Key{Name: "in file"}) // from before it was in the file
+	if w := f.do(call{method: "POST", path: "/api/v1/api-keys/in%20file/rotate"}); w.Code != 200 {
+		t.Errorf("one of the store, with its name: %d %s", w.Code, w.Body)
+	}
+	if w := f.do(call{method: "DELETE", path: "/api/v1/api-keys/in%20file"}); w.Code != 200 {
+		t.Errorf("one of the store, with its name: %d %s", w.Code, w.Body)
+	}
+	if len(*d) != 3 || (*d)[0].Action != iris.AuditKeyRevoked || (*d)[0].Subject != "ci" {
 		t.Errorf("written down is %+v", *d)
 	}
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
 
+	"github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/internal/auth"
 	"github.com/iris-mcp/iris-mcp/internal/config"
 	"github.com/iris-mcp/iris-mcp/internal/store"
@@ -29,7 +31,7 @@ func keysOf(home string, db *store.DB, live *config.Live, log *slog.Logger) (*au
 }
 
 // warnOfKeys says which keys of the store reach a team that is not there, as the configuration
-// does of its own.
+// does of its own, and which have the name of one in the configuration.
 func warnOfKeys(ctx context.Context, db *store.DB, c *config.Config, log *slog.Logger) {
 	keys, err := db.Keys(ctx)
 	if err != nil {
@@ -37,6 +39,9 @@ func warnOfKeys(ctx context.Context, db *store.DB, c *config.Config, log *slog.L
 		return
 	}
 	for _, k := range keys {
+		if k.Valid() && slices.ContainsFunc(c.Keys, func(other iris.Key) bool { return other.Name == k.Name }) {
+			log.Warn("an API key of the data folder has the name of one in the configuration: to Iris they are one caller", "key", k.Name)
+		}
 		for _, team := range k.Teams {
 			if _, err := c.Team(team); err != nil && k.Valid() {
 				log.Warn("an API key is bound to a team that does not exist", "key", k.Name, "team", team)
