@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"github.com/iris-mcp/iris-mcp/httpapi"
 	"github.com/iris-mcp/iris-mcp/internal/cert/certtest"
 )
@@ -158,4 +160,25 @@ func TestTLSShutdown(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 	conn.Close()
+}
+
+// TestWSS: a WebSocket over TLS, beside HTTP/2.
+func TestWSS(t *testing.T) {
+	f := newSecureFront(t, httpapi.Config{})
+	address := f.secure(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: trusting()}}
+	conn, _, err := websocket.Dial(t.Context(), "wss://"+address+"/api/v1/stream", &websocket.DialOptions{
+		HTTPClient: client, HTTPHeader: http.Header{"Authorization": {"Bearer all"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if err := conn.Write(t.Context(), websocket.MessageText, []byte(`{"type":"ping"}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, err := conn.Read(t.Context()); err != nil || string(text) != `{"type":"pong"}` {
+		t.Errorf("%s, %v", text, err)
+	}
+	conn.Close(websocket.StatusNormalClosure, "")
 }

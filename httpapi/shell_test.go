@@ -83,7 +83,7 @@ func TestLargeBody(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			const size = 32 << 20
+			const size = 8 << 20
 			length := fmt.Sprintf("Content-Length: %d", size)
 			if chunked {
 				length = "Transfer-Encoding: chunked"
