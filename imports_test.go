@@ -20,7 +20,10 @@ var (
 		{"agent", "internal/process"}: "it starts the CLI, and there is one place that starts processes",
 		{"httpapi", "httpapi/socket"}: "the mechanics of a WebSocket, apart from what is said over it",
 		{"bench", "internal/model"}:   "a program of its own: it measures Iris from outside, on the scripted model,",
-		{"bench", "internal/drive"}:   "and starts and asks the built binary as the end-to-end tests do",
+		{"bench", "internal/drive"}:   "and starts and asks the built binary as the end-to-end tests do;",
+		{"bench", "internal/store"}:   "the record,",
+		{"bench", "internal/bus"}:     "its events",
+		{"bench", "queue"}:            "and the queue are measured by themselves",
 	}
 	// Of test files; "" is any part.
 	testExceptions = map[[2]string]string{

@@ -4,6 +4,7 @@
 //
 //	go run ./bench                        # prints tables for docs/benchmarks.md
 //	go run ./bench -write                 # writes that file
+//	go run ./bench -record [-write]       # the record and the queue, without any agent
 //
 // It wants the CLI that `make claude` fetches and the program that `make build` makes; it
 // drives both as processes of their own, in a home of their own.
@@ -29,7 +30,7 @@ import (
 type options struct {
 	warm, cold, starts int    // samples
 	claude, iris       string // programs
-	write              bool
+	record, write      bool
 }
 
 func main() {
@@ -39,6 +40,7 @@ func main() {
 	flag.IntVar(&o.starts, "starts", 20, "samples of the server's start")
 	flag.StringVar(&o.claude, "claude", "", "the Claude Code CLI (default: the last of scripts/claude-versions, in .cache)")
 	flag.StringVar(&o.iris, "iris", "bin/iris-mcp", "the program to measure")
+	flag.BoolVar(&o.record, "record", false, "measure the record and the queue instead")
 	flag.BoolVar(&o.write, "write", false, "write docs/benchmarks.md instead of printing")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -71,6 +73,64 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	measure, report := b.measure, b.report
+	if o.record {
+		measure, report = b.record, b.recordReport
+	}
+	if err := measure(ctx); err != nil {
+		return err
+	}
+	text := report(ctx)
+	if !o.write {
+		fmt.Print(text)
+		return nil
+	}
+	const file = "docs/benchmarks.md"
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(merge(string(old), text)), 0o644)
+}
+
+// merge puts new sections into a document in place of its old ones of the same headings. Text
+// before the first section is the new one's if it has any.
+func merge(old, text string) string {
+	was, is := sections(old), sections(text)
+	for i, s := range was {
+		heading, _, _ := strings.Cut(s, "\n")
+		for k, n := range is {
+			if h, _, _ := strings.Cut(n, "\n"); h == heading && n != "" {
+				was[i], is[k] = n, ""
+			}
+		}
+	}
+	if head := is[0]; head != "" {
+		was[0] = head
+	}
+	all := was
+	for _, n := range is[1:] {
+		if n != "" {
+			all = append(all, n)
+		}
+	}
+	for i, s := range all {
+		all[i] = strings.TrimSpace(s)
+	}
+	return strings.TrimSpace(strings.Join(all, "\n\n")) + "\n"
+}
+
+// sections are what stands before the first "## " and from each to the next.
+func sections(text string) []string {
+	parts := strings.Split("\n"+text, "\n## ")
+	for i := range parts[1:] {
+		parts[i+1] = "## " + parts[i+1]
+	}
+	return parts
+}
+
+// measure measures Iris beside the floor.
+func (b *bench) measure(ctx context.Context) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
@@ -84,12 +144,7 @@ func run(ctx context.Context, o options) (err error) {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	text := b.report(ctx)
-	if !o.write {
-		fmt.Print(text)
-		return nil
-	}
-	return os.WriteFile("docs/benchmarks.md", []byte(text), 0o644)
+	return nil
 }
 
 // bench holds what is measured with, and what was measured.

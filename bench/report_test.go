@@ -51,3 +51,16 @@ func TestTheReportComparesWithTheFloor(t *testing.T) {
 		}
 	}
 }
+
+func TestNewSectionsTakeThePlaceOfTheOld(t *testing.T) {
+	old := "# Title\n\nOld.\n\n## One\n\n1\n\n## Two\n\n2\n"
+	for _, tt := range []struct{ text, want string }{
+		{"## Two\n\nII\n", "# Title\n\nOld.\n\n## One\n\n1\n\n## Two\n\nII\n"},
+		{"## Three\n\nIII\n", "# Title\n\nOld.\n\n## One\n\n1\n\n## Two\n\n2\n\n## Three\n\nIII\n"},
+		{"# Title\n\nNew.\n\n## One\n\nI\n", "# Title\n\nNew.\n\n## One\n\nI\n\n## Two\n\n2\n"},
+	} {
+		if got := merge(old, tt.text); got != tt.want {
+			t.Errorf("%q became %q", tt.text, got)
+		}
+	}
+}
