@@ -5,7 +5,7 @@
 # make check  what a change must pass before it is committed
 # make chaos  kills everything at random, ten times as long as make test does
 # make soak   kills teams' processes for an hour (SOAK=1h)
-# make bench  measures Iris beside the bare CLI
+# make bench  measures Iris beside the bare CLI, and its record and queue
 export GOTOOLCHAIN := local
 SHELL := /bin/bash
 
@@ -77,6 +77,7 @@ soak:
 
 bench: claude build
 	go run ./bench
+	go run ./bench -record
 
 clean:
 	rm -rf bin .cache

@@ -340,6 +340,9 @@ func (b *bench) recordReport(ctx context.Context) string {
 	for _, row := range machine(ctx, b.claude) {
 		p("| %s | %s |", row[0], row[1])
 	}
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil { // what else it had to do counts
+		p("| load, its own included | %s |", strings.Fields(string(load))[0])
+	}
 	p("\n| | median | p99 | n | mark |\n| --- | --- | --- | --- | --- |")
 	p("| accepted → claimed by an idle queue, ms | %s | ≤ 0.5 |", b.cells("enqueue to claim"))
 	p("| start to `/readyz` with %d queued jobs and ten that ran, after a kill, ms | %s |  |", waiting, b.cells("recovery"))
