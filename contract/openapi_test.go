@@ -155,6 +155,21 @@ func (d *document) check(t testing.TB, r *http.Request, a answer) {
 	}
 }
 
+// event holds the data of an event to x-events.
+func (d *document) event(t testing.TB, name string, data []byte) {
+	t.Helper()
+	all, _ := d.at("x-events").([]any)
+	for _, e := range all {
+		e := e.(map[string]any)
+		if e["event"] == name {
+			ref := e["data"].(map[string]any)["$ref"].(string)
+			d.fits(t, answer{body: data}, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+			return
+		}
+	}
+	t.Errorf("the event %s is not documented", name)
+}
+
 // fits holds the body to the schema at the place.
 func (d *document) fits(t testing.TB, a answer, place ...string) {
 	t.Helper()

@@ -379,6 +379,7 @@ type event struct {
 // stream is an open stream of events.
 type stream struct {
 	t   testing.TB
+	doc *document
 	res *http.Response
 	in  *bufio.Reader
 }
@@ -402,7 +403,7 @@ func (s *server) open(r req) *stream {
 		s.t.Errorf("the header is %v", res.Header)
 	}
 	seen.note(s.doc, res.Request, 200)
-	return &stream{s.t, res, bufio.NewReader(res.Body)}
+	return &stream{s.t, s.doc, res, bufio.NewReader(res.Body)}
 }
 
 // next reads one event as the specification of server-sent events says; false at the end of
@@ -431,6 +432,7 @@ func (st *stream) next() (event, bool) {
 				if err := json.Unmarshal([]byte(strings.Join(data, "\n")), &e.data); err != nil {
 					st.t.Errorf("the data is no JSON object: %v: %q", err, e.raw)
 				}
+				st.doc.event(st.t, e.name, []byte(strings.Join(data, "\n")))
 			}
 			return e, true
 		case name == "id":

@@ -4,6 +4,8 @@ package contract_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +18,7 @@ func TestTeams(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(config, api, teams map[string]any) { teams["backend"].(map[string]any)["color"] = "#ff0000" })
 	list := s.do(req{path: "/teams"}).is(200)
-	wantFields(t, list.json, "teams")
+	wantFields(t, list.json, "teams", "configError?")
 	var found []string
 	for _, team := range list.json["teams"].([]any) {
 		o := wantFields(t, team, "name", "description", "color?", "status", "queue", "path?")
@@ -63,6 +65,78 @@ func TestTeams(t *testing.T) {
 	if s.do(req{path: "/teams/backend/ask", body: `{"question":"[[fail 400]]"}`}); status()["lastError"] == nil {
 		t.Error("there is no last error")
 	}
+}
+
+// TestChangingTeams: teams are made, changed and taken out, in the YAML file, comments kept.
+func TestChangingTeams(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(config, api, teams map[string]any) {
+		auth := api["auth"].(map[string]any)
+		auth["keys"] = append(auth["keys"].([]any), key("writer", "teams:read", "teams:write"), key("remover", "teams:delete"))
+	})
+	file := filepath.Join(s.options.Home, "iris-config.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const comment = "# why the backend comes first\n"
+	commented := strings.Replace(string(text), "    backend:", "    "+comment+"    backend:", 1)
+	if commented == string(text) {
+		commented = strings.Replace(string(text), "  backend:", "  "+comment+"  backend:", 1)
+	}
+	if err := os.WriteFile(file, []byte(commented), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	self := s.options.Config["teams"].(map[string]any)["backend"].(map[string]any)
+	made := s.do(req{path: "/teams", body: map[string]any{
+		"name": "web", "path": folder, "description": "the page", "claudePath": self["claudePath"], "env": self["env"], "maxProcesses": 2,
+	}}).is(201)
+	if made.header.Get("Location") != "/api/v1/teams/web" {
+		t.Errorf("%v", made.header)
+	}
+	if a := s.do(req{path: "/teams/web/ask", body: `{"question":"[[say hello]]"}`}).is(200); a.json["response"] != "hello" {
+		t.Errorf("%s", a.body) // in force when the answer came
+	}
+	s.do(req{path: "/teams", body: map[string]any{"name": "web", "path": folder}}).fails(409, "CONFLICT")
+	if a := s.do(req{method: "PATCH", path: "/teams/web", body: `{"description":"the new page","maxProcesses":null}`, key: "writer"}).is(200); a.json["description"] != "the new page" {
+		t.Errorf("%s", a.body)
+	}
+	if a := s.do(req{path: "/teams/web", key: "reader"}).is(200); a.json["description"] != "the new page" || strings.Contains(string(a.body), folder) {
+		t.Errorf("%s", a.body)
+	}
+	for _, r := range []req{
+		{path: "/teams", body: map[string]any{"name": "a b", "path": folder}},
+		{path: "/teams", body: map[string]any{"name": "x"}},
+		{path: "/teams", body: map[string]any{"name": "x", "path": folder + "/missing"}},
+		{path: "/teams", body: map[string]any{"name": "x", "path": s.options.Home}},
+		{path: "/teams", body: map[string]any{"name": "x", "path": folder, "zzz": 1}},
+		{path: "/teams/web", method: "PATCH", body: `{"idleTimeout":-1}`},
+		{path: "/teams/web", method: "PATCH", body: `{"permissions":"maybe"}`},
+	} {
+		s.do(r).fails(400, "INVALID_REQUEST")
+	}
+	s.do(req{path: "/teams", body: map[string]any{"name": "x", "path": folder}, key: "reader"}).fails(403, "FORBIDDEN")
+	s.do(req{method: "PATCH", path: "/teams/web", body: `{"claudePath":"/bin/sh"}`, key: "writer"}).fails(403, "FORBIDDEN")
+	s.do(req{method: "PATCH", path: "/teams/nobody", body: `{"description":"x"}`}).fails(404, "TEAM_NOT_FOUND")
+	s.do(req{method: "DELETE", path: "/teams/web", key: "writer"}).fails(403, "FORBIDDEN")
+	s.do(req{method: "DELETE", path: "/teams/web", key: "remover"}).is(200)
+	s.do(req{method: "DELETE", path: "/teams/web"}).fails(404, "TEAM_NOT_FOUND")
+	s.do(req{path: "/teams/web/status"}).fails(404, "TEAM_NOT_FOUND")
+	after, err := os.ReadFile(file)
+	if err != nil || string(after) != commented {
+		t.Errorf("the file is not what it was before: %v\n%s\nwas\n%s", err, after, commented)
+	}
+
+	if err := os.WriteFile(file, []byte(commented+"zzz: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []req{
+		{path: "/teams", body: map[string]any{"name": "x", "path": folder}}, {method: "PATCH", path: "/teams/backend", body: `{"description":"x"}`}, {method: "DELETE", path: "/teams/backend"},
+	} {
+		s.do(r).fails(409, "CONFLICT") // the file has an error
+	}
+	eventually(t, func() bool { return strings.Contains(string(s.do(req{path: "/teams"}).body), "configError") })
 }
 
 // TestProcesses: listed, woken, put to sleep, ended.
@@ -112,10 +186,9 @@ func TestProcesses(t *testing.T) {
 	slow := start(t, func(config, api, teams map[string]any) {
 		teams["backend"].(map[string]any)["env"].(map[string]any)[agenttest.Script] = "start: [[wait 1500ms]]"
 	})
-	for _, verb := range []string{"wake", "restart"} {
-		slow.do(req{path: "/teams/backend/" + verb, body: `{"timeout":100}`}).fails(408, "TIMEOUT")
-	}
-	eventually(t, func() bool { return slow.do(req{path: "/teams/backend/status"}).json["status"] == "idle" })
+	slow.do(req{path: "/teams/backend/wake", body: `{"timeout":100}`}).fails(408, "TIMEOUT")
+	eventually(t, func() bool { return slow.do(req{path: "/teams/backend/status"}).json["status"] == "idle" }) // it went on starting
+	slow.do(req{path: "/teams/backend/restart", body: `{"timeout":100}`}).fails(408, "TIMEOUT")
 	for _, verb := range []string{"wake", "sleep", "restart"} {
 		s.do(req{method: "POST", path: "/teams/nobody/" + verb}).fails(404, "TEAM_NOT_FOUND")
 	}
