@@ -80,6 +80,7 @@ type Ask struct {
 	MaxAttempts int           // of a task; zero: the queue's
 	NoDedupe    bool          // a task: run it even if the same one waits or runs
 	Callback    *Callback     // of a task: whom to tell of its end
+	Once        Once          // the request that it came with, if that may come again
 }
 
 // Message is what a caller said to a team and what became of it.
@@ -96,6 +97,8 @@ type Message struct {
 	Timeout     time.Duration
 	MaxAttempts int
 	Callback    *Callback // as it is accepted; a message that is read has none, see Delivery
+	Once        Once      // likewise: the request that it came with
+	Repeated    bool      // as it comes back from Submit: the same request had been accepted before
 
 	Status      Status
 	Attempts    int // turns begun

@@ -23,7 +23,8 @@ const (
 )
 
 // Submit stores the message, queues its job and returns at once. A task that waits or runs
-// already is not queued twice: its message comes back. TEAM_NOT_FOUND, FORBIDDEN (a key bound
+// already is not queued twice: its message comes back; so does that of a request that came
+// before. TEAM_NOT_FOUND, CONFLICT (it asked for something else then), FORBIDDEN (a key bound
 // to other teams), INVALID_REQUEST, NOT_FOUND (no such session of this caller), QUEUE_FULL,
 // SHUTTING_DOWN.
 func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, error) {
@@ -44,7 +45,7 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 		ID: iris.NewID(iris.MessagePrefix), Team: team.Name,
 		Caller: iris.Caller{Kind: a.Caller.Kind, Name: a.Caller.Name},
 		Text:   a.Text, Context: a.Context, Task: a.Task,
-		Priority: a.Priority, Timeout: a.Timeout, MaxAttempts: a.MaxAttempts, Callback: a.Callback,
+		Priority: a.Priority, Timeout: a.Timeout, MaxAttempts: a.MaxAttempts, Callback: a.Callback, Once: a.Once,
 		Status: iris.StatusQueued, CreatedAt: time.Now().UTC(),
 	}
 	if m.Priority == 0 {

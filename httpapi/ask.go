@@ -44,7 +44,7 @@ func (s *Server) ask(ctx context.Context, req *request, in *askIn) (*askOut, err
 	}
 	b := in.Body
 	priority, _ := iris.ParsePriority(b.Priority)
-	m, err := s.submit(ctx, iris.Ask{
+	m, err := s.submit(ctx, req, iris.Ask{
 		Caller: req.caller, Team: in.Team, Text: b.Question, Context: contextOf(b.Context),
 		SessionID: b.SessionID, Priority: priority, Until: req.arrived.Add(milliseconds(b.Timeout)),
 	})
@@ -59,9 +59,14 @@ func (s *Server) ask(ctx context.Context, req *request, in *askIn) (*askOut, err
 }
 
 // submit hands the message in. A client that leaves meanwhile changes nothing: what it sent
-// was complete.
-func (s *Server) submit(ctx context.Context, a iris.Ask) (iris.Message, error) {
-	return s.dispatcher.Submit(context.WithoutCancel(ctx), a)
+// was complete. If it had sent the same before, it gets the message that came of that.
+func (s *Server) submit(ctx context.Context, req *request, a iris.Ask) (iris.Message, error) {
+	a.Once = req.once()
+	m, err := s.dispatcher.Submit(context.WithoutCancel(ctx), a)
+	if m.Repeated {
+		req.replayed()
+	}
+	return m, err
 }
 
 // await waits for the answer, for as long as the caller's patience lasts, counted from the
@@ -75,7 +80,7 @@ func (s *Server) await(ctx context.Context, req *request, m iris.Message, patien
 		final, err = s.late(ctx, m, patience, cancelLate)
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errShutdown) {
-		final, err = s.withdraw(ctx, m)
+		final, err = s.withdraw(ctx, req, m)
 	}
 	if err == nil {
 		err = final.Outcome()
@@ -103,11 +108,17 @@ func (s *Server) late(ctx context.Context, m iris.Message, patience time.Duratio
 // withdraw is what an ask comes to that still waits in the queue when the server ends. Its
 // client is told to send it again, and so do the SDKs by themselves: left in the queue, it
 // would be answered twice.
-func (s *Server) withdraw(ctx context.Context, m iris.Message) (iris.Message, error) {
+func (s *Server) withdraw(ctx context.Context, req *request, m iris.Message) (iris.Message, error) {
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 500*time.Millisecond)
 	defer stop()
-	if final, err := s.dispatcher.Cancel(ctx, m.ID); err == nil && final.Status != iris.StatusCancelled {
+	final, err := s.dispatcher.Cancel(ctx, m.ID)
+	if err == nil && final.Status != iris.StatusCancelled {
 		return final, nil // it was quicker
+	}
+	if once := req.once(); err == nil && !once.IsZero() {
+		if err := s.store.Forget(ctx, once); err != nil {
+			s.log.Warn("a request that was not carried out is still known", "message", m.ID, "error", err)
+		}
 	}
 	return m, errShutdown
 }

@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	hashes "hash"
 	"io"
 	"net"
 	"net/http"
@@ -35,7 +37,8 @@ type body struct {
 
 	begun bool
 	read  int64
-	over  bool // nothing more can be read: it came to its end, or broke off
+	sum   hashes.Hash // of what was read, if the request may come again; else nil
+	over  bool        // nothing more can be read: it came to its end, or broke off
 }
 
 const (
@@ -58,6 +61,9 @@ func (s *Server) bound(g *gin.Context) *body {
 		Reader: g.Request.Body, g: g, ctl: http.NewResponseController(g.Writer),
 		limit: s.cfg.MaxBodyBytes(), patience: s.cfg.BodyTimeout,
 	}
+	if g.GetHeader(idempotencyKey) != "" {
+		b.sum = sha256.New()
+	}
 	b.deadline(b.patience)
 	g.Request.Body = b
 	return b
@@ -77,6 +83,9 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	if b.read += int64(n); b.read > b.limit {
 		return 0, b.tooLarge()
+	}
+	if b.sum != nil {
+		b.sum.Write(p[:n])
 	}
 	if err == nil {
 		return n, nil

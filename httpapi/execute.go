@@ -57,7 +57,7 @@ func (s *Server) execute(ctx context.Context, req *request, in *executeIn) (*exe
 		return nil, err
 	}
 	priority, _ := iris.ParsePriority(b.Priority)
-	m, err := s.submit(ctx, iris.Ask{
+	m, err := s.submit(ctx, req, iris.Ask{
 		Caller: req.caller, Team: in.Team, Text: b.Task, Context: contextOf(b.Context), SessionID: b.SessionID,
 		Task: true, Priority: priority, Timeout: milliseconds(b.Timeout),
 		MaxAttempts: b.MaxAttempts, NoDedupe: b.Dedupe != nil && !*b.Dedupe, Callback: b.Callback.of(),

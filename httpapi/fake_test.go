@@ -26,6 +26,7 @@ type fake struct {
 	attending int
 	running   sync.WaitGroup
 	watchers  map[chan iris.News]string // the team
+	known     map[string]kept           // by Once.ID
 
 	scripts  map[string]func(f *fake, id string)
 	statuses map[string]iris.TeamStatus
@@ -42,6 +43,7 @@ func newFake() *fake {
 		changed:  make(chan struct{}),
 		events:   map[string][]iris.Event{},
 		watchers: map[chan iris.News]string{},
+		known:    map[string]kept{},
 		scripts: map[string]func(*fake, string){
 			"never":  func(*fake, string) {},
 			"fail":   func(f *fake, id string) { f.end(id, iris.StatusFailed, "", crash()) },
@@ -192,12 +194,22 @@ func (f *fake) Submit(ctx context.Context, a iris.Ask) (iris.Message, error) {
 		return iris.Message{}, iris.Errorf(iris.CodeTeamNotFound, "team %q does not exist; did you mean \"backend\"?", a.Team)
 	}
 	var m iris.Message
+	if _, before, err := f.Kept(ctx, a.Once); before || err != nil {
+		if err == nil {
+			m, err = f.Message(ctx, f.known[a.Once.ID].message)
+			m.Repeated = true
+		}
+		return m, err
+	}
 	f.change(func() {
 		n := len(f.messages) + 1
 		m = iris.Message{
 			ID: fmt.Sprintf("msg_%026d", n), Team: a.Team, Caller: a.Caller, SessionID: fmt.Sprintf("ses_%026d", n),
 			SessionName: a.SessionID, Text: a.Text, Context: a.Context, Task: a.Task, Priority: a.Priority,
 			Timeout: a.Timeout, MaxAttempts: a.MaxAttempts, Callback: a.Callback, Status: iris.StatusQueued, CreatedAt: epoch,
+		}
+		if !a.Once.IsZero() {
+			f.known[a.Once.ID] = kept{a.Once, m.ID, nil}
 		}
 		f.asks = append(f.asks, a)
 		f.messages = append(f.messages, new(m))
@@ -357,6 +369,37 @@ func (f *fake) Resend(_ context.Context, id string) error {
 		return iris.Errorf(iris.CodeConflict, "it has not ended")
 	}
 	f.resent = append(f.resent, id)
+	return nil
+}
+
+// kept is a request that was carried out.
+type kept struct {
+	iris.Once
+	message string
+	answer  []byte
+}
+
+func (f *fake) Kept(_ context.Context, o iris.Once) ([]byte, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	k, ok := f.known[o.ID]
+	if ok && k.Body != o.Body {
+		return nil, false, iris.Errorf(iris.CodeConflict, "another body")
+	}
+	return k.answer, ok, nil
+}
+
+func (f *fake) Keep(_ context.Context, o iris.Once, answer []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known[o.ID] = kept{o, f.known[o.ID].message, answer}
+	return nil
+}
+
+func (f *fake) Forget(_ context.Context, o iris.Once) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.known, o.ID)
 	return nil
 }
 

@@ -40,6 +40,10 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 		s.fail(g, err)
 		return
 	}
+	if err := req.name(g.Request); err != nil {
+		s.fail(g, err)
+		return
+	}
 	if h.Operation().RequestBody == nil {
 		if err := req.body.drain(); err != nil {
 			s.fail(g, err)

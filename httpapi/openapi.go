@@ -164,6 +164,9 @@ func (r *route) refusals() []int {
 	if r.open && r.local {
 		all = append(all, http.StatusForbidden)
 	}
+	if r.repeatable() {
+		all = append(all, http.StatusConflict)
+	}
 	if r.op.Method != http.MethodGet {
 		all = append(all, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
@@ -183,6 +186,9 @@ func (r *route) document(answer *huma.Response) {
 			answer.Headers[name] = &huma.Param{Ref: "#/components/headers/" + name}
 		}
 	}
+	if r.repeatable() {
+		answer.Headers[idempotentReplayed] = &huma.Param{Ref: "#/components/headers/" + idempotentReplayed}
+	}
 }
 
 // headers are those that more than one operation answers with.
@@ -198,6 +204,7 @@ func headers() map[string]*huma.Header {
 		"X-RateLimit-Limit":     number("How many requests the key may send in any window. Missing, as the next two, if it has no limit", 100),
 		"X-RateLimit-Remaining": number("How many it may send now", 95),
 		"X-RateLimit-Reset":     number("When it may send more again, Unix seconds", 1704067200),
+		idempotentReplayed:      text("true if the request came before under its Idempotency-Key, and this is the answer of then; else missing", "true"),
 		"WWW-Authenticate":      text("How to authenticate", `Bearer realm="iris"`),
 		"Upgrade":               text("What to speak instead", "websocket"),
 		"Retry-After":           number("Seconds after which to try again", 5),
@@ -235,7 +242,7 @@ var refusals = map[int]struct {
 			Details: map[string]any{"messageId": "msg_01KAH3M4R0E7C8B9A2D3F4G5H6"},
 		},
 	}},
-	http.StatusConflict: {"Conflict", "Somebody else cancelled the message, or what is to be made is there already", nil, []failure{
+	http.StatusConflict: {"Conflict", "Somebody else cancelled the message, what is to be made is there already, or the Idempotency-Key came before with another body", nil, []failure{
 		{
 			Code: iris.CodeCancelled, Message: `the message to team "backend" was cancelled`,
 			Details: map[string]any{"messageId": "msg_01KAH3M4R0E7C8B9A2D3F4G5H6"},

@@ -25,8 +25,10 @@ type request struct {
 	route      *route      // set by the guard, as are the next two
 	caller     iris.Caller // zero on an open route
 	credential string
-	body       *body  // nil without one
-	trace      string // id of the trace that it is part of, for the log
+	body       *body       // nil without one
+	key        string      // names the request if it carries an Idempotency-Key: see once
+	answer     http.Header // of the answer
+	trace      string      // id of the trace that it is part of, for the log
 
 	code iris.Code // of the failure that was answered, for the log
 	err  error     // its cause, likewise
@@ -54,6 +56,7 @@ func (s *Server) outer(g *gin.Context) {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 
+	req.answer = h
 	req.body = s.bound(g)
 
 	defer func() {

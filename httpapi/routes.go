@@ -30,6 +30,11 @@ type route struct {
 	// guard lets every key in, and the handler asks Server.message for the message.
 	own bool
 
+	// What becomes of a request that comes again under its Idempotency-Key (once). follows routes
+	// find the message that it led to, and answer as that goes. For others a short answer is
+	// kept, unless it is secret; where none is, again routes do once more what they did.
+	follows, again, secret bool
+
 	register func(*Server, *route)
 }
 
@@ -37,9 +42,12 @@ type route struct {
 // are structs as huma reads them.
 func does[I, O any](handle func(*Server, context.Context, *request, *I) (*O, error)) func(*Server, *route) {
 	return func(s *Server, r *route) {
+		if r.repeatable() {
+			r.op.Parameters = append(r.op.Parameters, keyParameter)
+		}
 		huma.Register(s.api, r.op, func(ctx context.Context, in *I) (*O, error) {
 			req := requestOf(ctx)
-			out, err := handle(s, ctx, req, in)
+			out, err := once(s, ctx, req, func() (*O, error) { return handle(s, ctx, req, in) })
 			if err != nil {
 				return nil, req.failure(ctx, err)
 			}
@@ -78,6 +86,7 @@ func routes() []*route {
 			op:       post(base+"/messages/{messageId}/cancel", "cancel", "Messages", "Cancel a message or job", http.StatusOK),
 			about:    "A queued message is cancelled at once, a running one is interrupted; the process lives on. Cancelling a finished one changes nothing. A key that may cancel the message and not read it gets it without its texts.",
 			gives:    "The message, when it is over",
+			again:    true,
 			scopes:   []iris.Scope{iris.ScopeMessagesWrite},
 			own:      true,
 			register: does((*Server).cancel),
@@ -141,6 +150,7 @@ func routes() []*route {
 			about:    "When the timeout is over the answer is 408 and the team works on, unless cancelOnTimeout: fetch the answer later with the messageId in details. A client that goes away stops nothing either.",
 			gives:    "The answer",
 			also:     waits,
+			follows:  true,
 			scopes:   []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesWrite},
 			register: does((*Server).ask),
 		},
@@ -148,14 +158,16 @@ func routes() []*route {
 			op:       post(base+"/teams/{team}/execute", "execute", "Teams", "Give a team a task and do not wait", http.StatusAccepted),
 			about:    "What was answered 202 survives a crash of the server and runs afterwards. Wait for it with GET /api/v1/messages/{jobId}?wait=60000.",
 			gives:    "The task is queued; or the same one was, and still waits or runs",
+			again:    true,
 			scopes:   []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesWrite},
 			register: does((*Server).execute),
 		},
 		{
-			op:     streaming(post(base+"/teams/{team}/stream", "stream", "Streams", "Ask a team and watch it answer", http.StatusOK)),
-			about:  "The answer is a stream of events, each sent as it happens; x-events lists them. After a broken connection send the id of the last event that you saw in Last-Event-ID to the same path: the stream goes on behind it, and nothing is asked again. With stream false it waits and answers as ask does.",
-			also:   waits,
-			scopes: []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesStream},
+			op:      streaming(post(base+"/teams/{team}/stream", "stream", "Streams", "Ask a team and watch it answer", http.StatusOK)),
+			about:   "The answer is a stream of events, each sent as it happens; x-events lists them. After a broken connection send the id of the last event that you saw in Last-Event-ID to the same path: the stream goes on behind it, and nothing is asked again. With stream false it waits and answers as ask does.",
+			also:    waits,
+			follows: true,
+			scopes:  []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesStream},
 			register: func(s *Server, r *route) {
 				whole := s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[answer](), true, "Answer")
 				r.op.Responses["200"].Content["application/json"] = &huma.MediaType{Schema: whole}

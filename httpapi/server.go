@@ -31,7 +31,8 @@ import (
 // Dispatcher is what runs messages, as this front needs it. All its methods may be called at once.
 type Dispatcher interface {
 	// Submit stores the message, queues it and returns at once. TEAM_NOT_FOUND,
-	// INVALID_REQUEST, NOT_FOUND (its session), QUEUE_FULL, SHUTTING_DOWN.
+	// INVALID_REQUEST, NOT_FOUND (its session), QUEUE_FULL, SHUTTING_DOWN. A message that was
+	// accepted for the same Once comes back Repeated; CONFLICT if that asked for something else.
 	Submit(ctx context.Context, a iris.Ask) (iris.Message, error)
 	// Events yields what follows event number after, from the store and then live, up to the
 	// last, however far behind the reader is. It ends with ctx's error.
@@ -90,6 +91,13 @@ type Store interface {
 	// Resend has the message's callback called again now. NOT_FOUND without one, CONFLICT
 	// before the message's end.
 	Resend(ctx context.Context, messageID string) error
+	// Kept tells whether the request came before, and gives the answer that was kept of it,
+	// nil if none was. CONFLICT if that was another request.
+	Kept(ctx context.Context, o iris.Once) (answer []byte, ok bool, err error)
+	// Keep makes the request known again, with the answer unless that is nil.
+	Keep(ctx context.Context, o iris.Once, answer []byte) error
+	// Forget makes it a new one when it comes again.
+	Forget(ctx context.Context, o iris.Once) error
 	Ping(ctx context.Context) error // nil if a write can be made
 	Keys
 }
@@ -178,7 +186,8 @@ type Server struct {
 	frames  []*frameKind // what a WebSocket takes
 	sockets sockets
 
-	health health
+	flights flights
+	health  health
 }
 
 // maxHeaderBytes is large because the GET form of stream has its message in the query.

@@ -218,7 +218,7 @@ func (c *client) message(req *request, f *messageFrame) error {
 	}
 	c.accepting.Lock()
 	defer c.accepting.Unlock()
-	m, err := c.server.submit(c.ctx, iris.Ask{
+	m, err := c.server.submit(c.ctx, req, iris.Ask{
 		Caller: req.caller, Team: f.Team, Text: f.Message, Context: contextOf(f.Context),
 		SessionID: f.SessionID, Priority: iris.PriorityNormal, Timeout: milliseconds(f.Timeout),
 	})

@@ -82,7 +82,7 @@ func (s *Server) stream(ctx context.Context, req *request, in *streamIn) (*strea
 		patience = milliseconds(b.Timeout)
 	}
 	ask.Until = req.arrived.Add(patience)
-	m, err := s.submit(ctx, ask)
+	m, err := s.submit(ctx, req, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (s *Server) followMessage(ctx context.Context, req *request, in *followIn) 
 // begin asks and follows the answer. What Submit refuses is an answer like any other; from
 // then on errors are events.
 func (s *Server) begin(ctx context.Context, req *request, a iris.Ask) (*streamOut, error) {
-	m, err := s.submit(ctx, a)
+	m, err := s.submit(ctx, req, a)
 	if err != nil {
 		return nil, err
 	}

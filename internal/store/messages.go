@@ -50,7 +50,9 @@ const (
 // If as many turns wait as Bound allows, it is QUEUE_FULL.
 //
 // If a job waits or runs that has the same dedupe hash (unless that is empty), nothing is
-// stored: its message comes back, and created is false.
+// stored: its message comes back, and created is false. So it does if a message was accepted
+// for the same m.Once: that one comes back, and is Repeated. CONFLICT if that asked for
+// something else.
 func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe string) (accepted iris.Message, created bool, err error) {
 	details, err := encodeOr(m.Context)
 	if err != nil {
@@ -59,10 +61,16 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 	m.Caller = iris.Caller{Kind: m.Caller.Kind, Name: m.Caller.Name}
 	m.CreatedAt = time.UnixMilli(m.CreatedAt.UnixMilli()).UTC()
 	m.Status = iris.StatusQueued
-	same := ""
-	err = db.write(ctx, func(tx tx) error {
+	same, repeated := "", false
+	err = db.write(ctx, func(tx tx) (err error) {
+		if same, err = tx.before(m.Once); err != nil || same != "" {
+			repeated = true
+			return err
+		}
 		if dedupe != "" {
-			if err := tx.row(findSame, dedupe).Scan(&same); !errors.Is(err, sql.ErrNoRows) {
+			if err := tx.row(findSame, dedupe).Scan(&same); err == nil {
+				return tx.remember(m.Once, same, true, nil)
+			} else if !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
 		}
@@ -86,6 +94,9 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 				return err
 			}
 		}
+		if err := tx.remember(m.Once, m.ID, false, nil); err != nil {
+			return err
+		}
 		start, err := eventArgs([]iris.Event{{
 			MessageID: m.ID, Seq: 1, At: m.CreatedAt, Kind: iris.EventStart, Team: m.Team, SessionID: m.SessionRef(),
 		}})
@@ -94,9 +105,10 @@ func (db *DB) Accept(ctx context.Context, m iris.Message, fresh bool, dedupe str
 		}
 		return tx.append(start)
 	})
-	m.Callback = nil // from here on it is read by Callback only
+	m.Callback, m.Once = nil, iris.Once{} // from here on they are no part of it
 	if err == nil && same != "" {
 		m, err = db.Message(ctx, same)
+		m.Repeated = repeated
 		return m, false, err
 	}
 	db.changed()

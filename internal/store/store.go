@@ -249,6 +249,7 @@ func hotWrites() []string {
 	for _, b := range batches {
 		texts = append(texts, b.text)
 	}
+	texts = append(texts, onceWrites()...)
 	return append(texts, deliveryWrites()...)
 }
 
