@@ -166,7 +166,7 @@ func TestSlowSockets(t *testing.T) {
 			t.Errorf("%d of those that %s were not hung up on in time", n, kind.name)
 		}
 	}
-	if during.at(.99) > patience || after.at(.99) > patience || peak > 1500 {
+	if during.at(.99) > patience || after.at(.99) > patience || peak > 500 {
 		t.Errorf("%s; %s; %d MB", during, after, peak)
 	}
 }

@@ -304,6 +304,12 @@ func (f *fake) Message(_ context.Context, id string) (iris.Message, error) {
 	return iris.Message{}, iris.Errorf(iris.CodeMessageNotFound, "there is no message with this id")
 }
 
+func (f *fake) Head(ctx context.Context, id string) (iris.Message, error) {
+	m, err := f.Message(ctx, id)
+	m.Text, m.Response, m.Context, m.Err, m.Metadata = "", "", nil, nil, nil
+	return m, err
+}
+
 func (f *fake) Messages(_ context.Context, q iris.Filter) (iris.Page, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

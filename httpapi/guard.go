@@ -107,10 +107,19 @@ func (req *request) team(name string) error {
 // message finds the message that an own route is about, if the caller may use the route
 // for it: on a message of its own always, else with the route's scopes.
 func (s *Server) message(ctx context.Context, req *request, id string) (iris.Message, error) {
+	return req.find(ctx, s.store.Message, id)
+}
+
+// head is the message likewise, without its texts and what it came to.
+func (s *Server) head(ctx context.Context, req *request, id string) (iris.Message, error) {
+	return req.find(ctx, s.store.Head, id)
+}
+
+func (req *request) find(ctx context.Context, read func(context.Context, string) (iris.Message, error), id string) (iris.Message, error) {
 	if len(id) > longestID {
 		return iris.Message{}, iris.Errorf(iris.CodeMessageNotFound, "no message has an id as long as this one")
 	}
-	m, err := s.store.Message(ctx, id)
+	m, err := read(ctx, id)
 	if err != nil || req.caller.Is(m.Caller) {
 		return m, err
 	}

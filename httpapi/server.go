@@ -84,6 +84,7 @@ type Dispatcher interface {
 // Store is the history, as this front reads it.
 type Store interface {
 	Message(ctx context.Context, id string) (iris.Message, error) // msg_… or job_…; MESSAGE_NOT_FOUND
+	Head(ctx context.Context, id string) (iris.Message, error)    // likewise, without its texts and what it came to
 	Messages(ctx context.Context, f iris.Filter) (iris.Page, error)
 	LastSeq(ctx context.Context, messageID string) (int64, error) // of its last event; 0 without any
 	// Delivery is how far the telling of the message's end has come; false without a callback.
@@ -287,6 +288,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if tcp, ok := ln.Addr().(*net.TCPAddr); ok {
 		s.loopback = tcp.IP.IsLoopback()
 	}
+	ln = bounded{ln}
 	srv := &http.Server{
 		Handler:           s.Handler(),
 		BaseContext:       func(net.Listener) context.Context { return run },
@@ -325,6 +327,21 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	<-served
 	return nil
+}
+
+// bounded accepts connections of which the system keeps no more than so many bytes that the
+// client has not taken: by itself it would keep megabytes for each that reads nothing. It is
+// enough for two megabytes a second to the other side of the world.
+type bounded struct{ net.Listener }
+
+const sendBuffer = 128 << 10 // Linux makes it twice as much
+
+func (l bounded) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(sendBuffer) // who can't have it has what the system gives
+	}
+	return conn, err
 }
 
 // within reports whether do is done before the time is over.

@@ -242,7 +242,7 @@ func (c *client) room() error {
 // cancel cancels a message; when that is over, everybody who follows it is told, and so is
 // who cancelled it.
 func (c *client) cancel(req *request, f *cancelFrame) error {
-	m, err := c.server.message(c.ctx, req, f.MessageID)
+	m, err := c.server.head(c.ctx, req, f.MessageID)
 	if err != nil {
 		return err
 	}
@@ -289,7 +289,7 @@ func (c *client) tellEnd(req *request, m iris.Message) {
 
 // resume follows a message from behind an event. If it is followed already, that ends first.
 func (c *client) resume(req *request, f *resumeFrame) error {
-	m, err := c.server.message(c.ctx, req, f.MessageID)
+	m, err := c.server.head(c.ctx, req, f.MessageID)
 	if err != nil {
 		return err
 	}

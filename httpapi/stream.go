@@ -109,7 +109,7 @@ func (s *Server) streamByQuery(ctx context.Context, req *request, in *streamByQu
 }
 
 func (s *Server) followMessage(ctx context.Context, req *request, in *followIn) (*streamOut, error) {
-	m, err := s.message(ctx, req, in.ID)
+	m, err := s.head(ctx, req, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (s *Server) resume(ctx context.Context, req *request, team, lastEventID str
 	if !ok {
 		return nil, req.refuse(problem{"Last-Event-ID", "is not the id of an event of Iris; leave the header out to ask anew"})
 	}
-	m, err := s.store.Message(ctx, id)
+	m, err := s.store.Head(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ type follower struct {
 func (f *follower) run(ctx context.Context, messageID string, after int64) error {
 	ctx, stop := context.WithCancel(ctx)
 	var failed error // set before events is closed
-	events := make(chan iris.Event, 16)
+	events := make(chan iris.Event, 4)
 	go func() {
 		defer close(events)
 		for ev, err := range f.server.dispatcher.Events(ctx, messageID, after) {
@@ -283,7 +283,9 @@ func (f *follower) event(ev iris.Event) {
 // send writes one event. The blanks make it look as the specification's examples do: a
 // reader drops the first one of each field.
 func (f *follower) send(id, name string, data any) {
-	f.buf.Reset()
+	if f.buf.Reset(); f.buf.Cap() > 64<<10 {
+		f.buf = bytes.Buffer{} // the last event was a large one
+	}
 	f.buf.WriteByte(' ')
 	if err := encodeJSON(&f.buf, data); err != nil {
 		panic(err) // data is one of ours

@@ -29,7 +29,7 @@ const (
 
 	// maxText is how many bytes of text one event has, give or take a rune: a follower holds a
 	// few events, and there may be many followers that read slowly.
-	maxText = 64 << 10
+	maxText = 8 << 10
 )
 
 // Store is the record of events; *store.DB is one.

@@ -219,7 +219,7 @@ func TestLongTextsAreCut(t *testing.T) {
 			"letters":            strings.Repeat("a", 200_000),
 			"runes of two bytes": "a" + strings.Repeat("ä", 100_000),
 			"no UTF-8":           strings.Repeat("\x80", 200_000),
-			"just short enough":  strings.Repeat("a", 64<<10),
+			"just short enough":  strings.Repeat("a", 8<<10),
 		} {
 			for _, broken := range []bool{false, true} {
 				m := newMemory()
@@ -237,7 +237,7 @@ func TestLongTextsAreCut(t *testing.T) {
 				}
 				got := ""
 				for _, e := range m.events["msg_1"] {
-					if len(e.Text) > 64<<10 || strings.Contains(text, "ä") && !utf8.ValidString(e.Text) {
+					if len(e.Text) > 8<<10 || strings.Contains(text, "ä") && !utf8.ValidString(e.Text) {
 						t.Errorf("%s: an event has %d bytes", name, len(e.Text))
 					}
 					got += e.Text

@@ -91,7 +91,7 @@ func eventArgs(events []iris.Event) ([]any, error) {
 
 // page is how many bytes of events are read at once, give or take one event: many may read
 // the events of large tool calls at once.
-const page = 256 << 10
+const page = 64 << 10
 
 // Events gives some of a message's events that follow number after, in order: up to limit, and
 // not many bytes, but one if there is any. A message that does not exist has none.

@@ -81,7 +81,7 @@ func TestLargeEventsAreReadAFewAtATime(t *testing.T) {
 		for _, e := range some {
 			size += len(e.Text)
 		}
-		if size > 256<<10+400_000 {
+		if size > 64<<10+400_000 {
 			t.Errorf("%d bytes at once", size)
 		}
 		if got = append(got, some...); len(some) == 0 {

@@ -38,6 +38,8 @@ const (
 			cost_usd           = usage.cost_usd + excluded.cost_usd`
 
 	getMessage = `SELECT ` + messageColumns + ` FROM message WHERE id = $1`
+	getHead    = `SELECT id, team, caller_kind, caller_name, session_id, session_name, task, priority, timeout, max_attempts,
+		status, attempts, created_at, started_at, completed_at, '', NULL, '', NULL, NULL, progress_current, progress_total FROM message WHERE id = $1`
 )
 
 // Accept stores a message with its session, its job, its callback and its first event: from
@@ -216,7 +218,17 @@ func (db *DB) finish(ctx context.Context, m iris.Message, attempt int, last iris
 
 // Message gives a message by its own id or its job's; MESSAGE_NOT_FOUND.
 func (db *DB) Message(ctx context.Context, id string) (iris.Message, error) {
-	m, err := scanMessage(db.row(ctx, getMessage, iris.MessageID(id)))
+	return db.message(ctx, getMessage, id)
+}
+
+// Head gives a message without its texts, and without what it came to: many may ask at once
+// for one whose answer is long. MESSAGE_NOT_FOUND.
+func (db *DB) Head(ctx context.Context, id string) (iris.Message, error) {
+	return db.message(ctx, getHead, id)
+}
+
+func (db *DB) message(ctx context.Context, text, id string) (iris.Message, error) {
+	m, err := scanMessage(db.row(ctx, text, iris.MessageID(id)))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = iris.Errorf(iris.CodeMessageNotFound, "there is no message %q: use the messageId or jobId of an answer of this Iris", id)
 	}

@@ -388,3 +388,20 @@ func TestLiving(t *testing.T) {
 		}
 	}
 }
+
+// TestHead: everything but the texts, also by the job's id.
+func TestHead(t *testing.T) {
+	db, _ := open(t)
+	m := accept(t, db, full())
+	for _, id := range []string{m.ID, m.JobID()} {
+		got, err := db.Head(t.Context(), id)
+		want := m
+		want.Text, want.Context = "", nil
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got\n%+v, %v, want\n%+v", id, got, err, want)
+		}
+	}
+	if _, err := db.Head(t.Context(), "msg_01M0000000000000000000000"); iris.CodeOf(err) != iris.CodeMessageNotFound {
+		t.Error(err)
+	}
+}

@@ -254,7 +254,7 @@ func hotWrites() []string {
 }
 
 func hotReads() []string {
-	return append(deliveryReads(), getMessage, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun, anyUnindexed)
+	return append(deliveryReads(), getMessage, getHead, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun, anyUnindexed)
 }
 
 // Close waits for what runs and closes the file. No method may be called afterwards.
