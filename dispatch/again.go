@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -35,6 +36,12 @@ func backoff(first time.Duration, attempts int) time.Duration {
 	}
 	pause = min(pause, longestBackoff)
 	return min(pause-pause/4+rand.N(pause/2+1), longestBackoff)
+}
+
+// interrupted tells of an attempt that the end of Iris cut off.
+func interrupted(m iris.Message) iris.Event {
+	return iris.Event{MessageID: m.ID, Kind: iris.EventRetry, Text: fmt.Sprintf(
+		"Iris ended in the middle of attempt %d of %d. The next one follows", m.Attempts, m.MaxAttempts)}
 }
 
 // cutOff is why a message failed that was not run again. It is no SHUTTING_DOWN: that is for

@@ -234,6 +234,7 @@ func (d *Dispatcher) Recover(ctx context.Context) error {
 			return fmt.Errorf("recover job %s: %w", j.ID, err)
 		}
 		if runsAgain(m) {
+			d.bus.Publish(interrupted(m))
 			err = d.store.Return(ctx, j, nil, time.Now())
 		} else {
 			m = ended(m, iris.StatusFailed, cutOff())

@@ -517,8 +517,12 @@ func TestShutdown(t *testing.T) {
 					t.Errorf("it failed with %v", got.Err)
 				}
 				idle.stop()
-				if got := wait(t, open(t, dir, true), m.ID); got.Status != tt.then {
+				o = open(t, dir, true)
+				if got := wait(t, o, m.ID); got.Status != tt.then {
 					t.Errorf("then it is %s (%v), want %s", got.Status, got.Err, tt.then)
+				}
+				if told := slices.Contains(kinds(t, o, m.ID), iris.EventRetry); told != (tt.then == iris.StatusCompleted) {
+					t.Errorf("its stream tells why it runs again: %v", told)
 				}
 			})
 		})

@@ -56,6 +56,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 	case d.wished(m.ID): // while it came to another end
 		end = ended(m, iris.StatusCancelled, errCancelled)
 	case errors.Is(cause, why.Shutdown) && runsAgain(m):
+		d.bus.Publish(interrupted(m))
 		d.handBack(ctx, m, j, time.Now())
 		return
 	case errors.Is(cause, why.Shutdown):

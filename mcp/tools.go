@@ -30,7 +30,7 @@ func (s *Server) addTools() {
 		name:  "tell_team",
 		title: "Tell a team",
 		description: "Hand a task or a piece of news to another team without waiting for it. It is queued and survives a restart; a team does its tasks one after the " +
-			"other, and one that the end of Iris cuts off is begun again. Use it for work that takes long or whose result you do not need now; use ask_team for a question.\n" +
+			"other, and one that fails in a way that may pass, or that the end of Iris cuts off, is begun again. Use it for work that takes long or whose result you do not need now; use ask_team for a question.\n" +
 			"The result has the messageId at once, not the team's answer: check_message has that when it is done, cancel_message stops it.",
 		scopes:      []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesWrite},
 		destructive: true,
