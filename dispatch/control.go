@@ -51,10 +51,11 @@ func (d *Dispatcher) AddTeam(name string, settings []iris.Setting) (iris.Team, e
 	return d.teams.AddTeam(name, settings)
 }
 
-// ChangeTeam changes settings of a team. Turns that run go on as they began. TEAM_NOT_FOUND,
-// CONFLICT, INVALID_REQUEST.
-func (d *Dispatcher) ChangeTeam(name string, settings []iris.Setting) (iris.Team, error) {
-	return d.teams.ChangeTeam(name, settings)
+// ChangeTeam changes settings of a team if may, which is asked about the team as it is, has
+// nothing against it. Turns that run go on as they began. TEAM_NOT_FOUND, CONFLICT,
+// INVALID_REQUEST.
+func (d *Dispatcher) ChangeTeam(name string, settings []iris.Setting, may func(is iris.Team) error) (iris.Team, error) {
+	return d.teams.ChangeTeam(name, settings, may)
 }
 
 // RemoveTeam takes a team out of the configuration and says what it was doing. What runs may

@@ -21,7 +21,7 @@ type Teams interface {
 	Team(name string) (iris.Team, error) // TEAM_NOT_FOUND
 	Teams() []iris.Team
 	AddTeam(name string, settings []iris.Setting) (iris.Team, error)
-	ChangeTeam(name string, settings []iris.Setting) (iris.Team, error)
+	ChangeTeam(name string, settings []iris.Setting, may func(is iris.Team) error) (iris.Team, error)
 	RemoveTeam(name string) error
 }
 

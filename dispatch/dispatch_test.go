@@ -102,8 +102,10 @@ func (teams) Teams() (list []iris.Team) {
 func (teams) AddTeam(name string, _ []iris.Setting) (iris.Team, error) {
 	return iris.Team{Name: name}, nil
 }
-func (t teams) ChangeTeam(name string, _ []iris.Setting) (iris.Team, error) { return t.Team(name) }
-func (t teams) RemoveTeam(name string) error                                { _, err := t.Team(name); return err }
+func (t teams) ChangeTeam(name string, _ []iris.Setting, _ func(iris.Team) error) (iris.Team, error) {
+	return t.Team(name)
+}
+func (t teams) RemoveTeam(name string) error { _, err := t.Team(name); return err }
 
 // actor plays a turn by its text: "slow" takes a minute, "fail" fails, "touch" needs leave,
 // "flaky 2" fails twice in a way that may pass, "limited 1h" once, for so long.

@@ -64,8 +64,9 @@ type Dispatcher interface {
 	// AddTeam, ChangeTeam and RemoveTeam write the configuration, which is in force when they
 	// return. INVALID_REQUEST, TEAM_NOT_FOUND, CONFLICT: the team is there already, or the file
 	// cannot be written so. RemoveTeam gives what the team was doing.
+	// ChangeTeam fails as may does, which it asks about the team as it is.
 	AddTeam(name string, settings []iris.Setting) (iris.Team, error)
-	ChangeTeam(name string, settings []iris.Setting) (iris.Team, error)
+	ChangeTeam(name string, settings []iris.Setting, may func(is iris.Team) error) (iris.Team, error)
 	RemoveTeam(ctx context.Context, name string) (iris.TeamStatus, error)
 
 	// Processes lists the processes of all teams, oldest first.

@@ -48,9 +48,9 @@ type TeamSettings struct {
 	SilenceTimeout    maybe[int64]    `json:"silenceTimeout,omitempty" minimum:"1" maximum:"31536000000" doc:"Or when nothing was heard of it for so many" example:"300000"`
 	IdleTimeout       maybe[int64]    `json:"idleTimeout,omitempty" minimum:"1" maximum:"31536000000" doc:"An idle process ends after so many milliseconds" example:"600000"`
 	PermissionTimeout maybe[int64]    `json:"permissionTimeout,omitempty" minimum:"1" maximum:"31536000000" doc:"A permission that nobody decides is denied after so many milliseconds" example:"60000"`
-	DisallowedTools   maybe[[]string] `json:"disallowedTools,omitempty" doc:"Tools that it does not have. To take one off the list needs admin:*" example:"[\"WebFetch\"]"`
+	DisallowedTools   maybe[[]string] `json:"disallowedTools,omitempty" maxItems:"1000" doc:"Tools that it does not have. To take one off the list needs admin:*" example:"[\"WebFetch\"]"`
 
-	AllowedTools       maybe[[]string]           `json:"allowedTools,omitempty" doc:"Tools that need no leave. Needs admin:*"`
+	AllowedTools       maybe[[]string]           `json:"allowedTools,omitempty" maxItems:"1000" doc:"Tools that need no leave. Needs admin:*"`
 	PermissionMode     maybe[string]             `json:"permissionMode,omitempty" enum:"default,acceptEdits,plan,dontAsk,bypassPermissions,auto,manual" doc:"Claude Code's own mode. Needs admin:*"`
 	AppendSystemPrompt maybe[string]             `json:"appendSystemPrompt,omitempty" maxLength:"100000" doc:"Added to Claude Code's system prompt. Needs admin:*"`
 	ClaudePath         maybe[string]             `json:"claudePath,omitempty" maxLength:"4096" doc:"The program to run. Needs admin:*"`
@@ -172,10 +172,7 @@ func (s *Server) changeTeam(ctx context.Context, req *request, in *changeTeamIn)
 	if len(settings) == 0 {
 		return &teamOut{req.viewTeam(is)}, nil
 	}
-	if err := req.mayConfigure(settings, &is); err != nil {
-		return nil, err
-	}
-	t, err := s.dispatcher.ChangeTeam(in.Team, settings)
+	t, err := s.dispatcher.ChangeTeam(in.Team, settings, func(is iris.Team) error { return req.mayConfigure(settings, &is) })
 	if err != nil {
 		return nil, err
 	}

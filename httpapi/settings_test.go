@@ -33,7 +33,12 @@ func (f *fake) AddTeam(name string, settings []iris.Setting) (iris.Team, error) 
 	return t, nil
 }
 
-func (f *fake) ChangeTeam(name string, settings []iris.Setting) (iris.Team, error) {
+func (f *fake) ChangeTeam(name string, settings []iris.Setting, may func(iris.Team) error) (iris.Team, error) {
+	if t, err := f.Team(name); err != nil {
+		return t, err
+	} else if err := may(t); err != nil {
+		return t, err
+	}
 	f.control("change %s %s", name, said(settings))
 	return f.Team(name)
 }

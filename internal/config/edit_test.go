@@ -47,7 +47,7 @@ func TestEditsKeepEveryOtherByte(t *testing.T) {
 				case "remove":
 					err = config.RemoveTeam(file, name)
 				case "change":
-					_, err = config.NewLive(&config.Config{File: file}).ChangeTeam(name, settingsOf(t, settings))
+					_, err = config.NewLive(&config.Config{File: file}).ChangeTeam(name, settingsOf(t, settings), nil)
 				}
 				text, readErr := os.ReadFile(file)
 				if readErr != nil {

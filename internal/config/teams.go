@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -21,30 +22,37 @@ func (l *Live) AddTeam(name string, settings []iris.Setting) (iris.Team, error) 
 	if _, err := l.Team(name); err == nil {
 		return iris.Team{}, iris.Errorf(iris.CodeConflict, "there is a team %q already; PATCH changes it", name)
 	}
-	return l.edit(name, settings, func(file string, text []byte) ([]byte, error) {
+	return l.edit(name, settings, nil, func(file string, text []byte) ([]byte, error) {
 		return addTeam(file, text, name, teamNode(settings))
 	})
 }
 
 // ChangeTeam changes these settings of a team in the file, and nothing else of it, and puts
-// them in force. TEAM_NOT_FOUND, and as AddTeam.
-func (l *Live) ChangeTeam(name string, settings []iris.Setting) (iris.Team, error) {
-	return l.edit(name, settings, func(file string, text []byte) ([]byte, error) {
+// them in force. It asks may, if that is not nil, about the team as it is, and nobody changes
+// the team in between. TEAM_NOT_FOUND, may's error, and as AddTeam.
+func (l *Live) ChangeTeam(name string, settings []iris.Setting, may func(is iris.Team) error) (iris.Team, error) {
+	return l.edit(name, settings, may, func(file string, text []byte) ([]byte, error) {
 		return changeTeam(file, text, name, settings)
 	})
 }
 
 // RemoveTeam takes a team out of the file and out of force. TEAM_NOT_FOUND; CONFLICT as AddTeam.
 func (l *Live) RemoveTeam(name string) error {
-	_, err := l.edit(name, nil, func(file string, text []byte) ([]byte, error) {
+	_, err := l.edit(name, nil, nil, func(file string, text []byte) ([]byte, error) {
 		return removeTeam(file, text, name)
 	})
 	return err
 }
 
+// What may be written from a distance: nobody is to fill the file until it is none any more.
+const (
+	mostTeams = 1000
+	mostText  = maxFile / 4
+)
+
 // edit changes the file and puts the result in force, both or neither. It gives the team as it
 // is then, the zero one if it is gone.
-func (l *Live) edit(name string, settings []iris.Setting, change func(file string, text []byte) ([]byte, error)) (iris.Team, error) {
+func (l *Live) edit(name string, settings []iris.Setting, may func(iris.Team) error, change func(file string, text []byte) ([]byte, error)) (iris.Team, error) {
 	l.reading.Lock()
 	defer l.reading.Unlock()
 	file := l.Get().File
@@ -61,12 +69,21 @@ func (l *Live) edit(name string, settings []iris.Setting, change func(file strin
 		if err != nil {
 			return nil, iris.Errorf(iris.CodeConflict, "%s has errors, so what it said before is in force; correct it first: `iris-mcp config check` says what is wrong", file).Because(err)
 		}
+		if was, err := before.Team(name); err == nil && may != nil {
+			if err := may(was); err != nil {
+				return nil, err
+			}
+		}
+		was := len(text)
 		text, err = change(file, text)
 		if _, there := before.Team(name); iris.CodeOf(err) == iris.CodeTeamNotFound && there == nil {
 			err = iris.Errorf(iris.CodeConflict, "%s has this team by an anchor; change it by hand", file)
 		}
 		if err != nil {
 			return nil, err
+		}
+		if len(text) > was && len(text) > mostText || len(before.Teams) >= mostTeams && len(settings) > 0 && !slices.ContainsFunc(before.Teams, func(t iris.Team) bool { return t.Name == name }) {
+			return nil, iris.Errorf(iris.CodeConflict, "%s holds as much as it may from a distance, %d teams or %d KiB; whoever has it can write more into it", file, mostTeams, mostText>>10)
 		}
 		is, err = parse(file, text)
 		return text, invalid(err)

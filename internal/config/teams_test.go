@@ -55,7 +55,7 @@ func TestTeamsAreInForceWhenTheyAreWritten(t *testing.T) {
 	if text, _ := os.ReadFile(file); string(text) != want {
 		t.Errorf("the file says\n%s", text)
 	}
-	changed, err := live.ChangeTeam("backend", []iris.Setting{{Key: "warm", Value: 2}, {Key: "env.A"}})
+	changed, err := live.ChangeTeam("backend", []iris.Setting{{Key: "warm", Value: 2}, {Key: "env.A"}}, nil)
 	if is, _ := live.Team("backend"); err != nil || changed.Warm != 2 || is.Warm != 2 || len(is.Env) != 0 {
 		t.Errorf("changed to %+v, %v", is, err)
 	}
@@ -134,7 +134,7 @@ func TestPathsFromOutside(t *testing.T) {
 	if _, err := live.AddTeam("x", path(project)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := live.ChangeTeam("x", path(home)); iris.CodeOf(err) != iris.CodeInvalidRequest {
+	if _, err := live.ChangeTeam("x", path(home), nil); iris.CodeOf(err) != iris.CodeInvalidRequest {
 		t.Errorf("a team was led into the data folder: %v", err)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "sub", config.FileName)
@@ -163,6 +163,49 @@ func TestAFolderThatGivesIrisAway(t *testing.T) {
 	}
 }
 
+// TestTheFileIsNotFilledFromADistance: it stays one that Load takes.
+func TestTheFileIsNotFilledFromADistance(t *testing.T) {
+	var many strings.Builder
+	many.WriteString("teams:\n")
+	for i := range 1000 {
+		fmt.Fprintf(&many, "  t%d: {path: /}\n", i)
+	}
+	live, _, project := running(t, many.String())
+	if _, err := live.AddTeam("x", path(project)); iris.CodeOf(err) != iris.CodeConflict || !strings.Contains(err.Error(), "1000 teams") {
+		t.Errorf("one team more: %v", err)
+	}
+	if _, err := live.ChangeTeam("t1", []iris.Setting{{Key: "color", Value: "red"}}, nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := live.ChangeTeam("t1", []iris.Setting{{Key: "description", Value: strings.Repeat("x", 1<<20)}}, nil); iris.CodeOf(err) != iris.CodeConflict {
+		t.Errorf("a megabyte more: %v", err)
+	}
+	if err := live.RemoveTeam("t1"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWhoMayChangeATeamIsAskedAboutTheTeamAsItIs: not as it was before somebody else's edit.
+func TestWhoMayChangeATeamIsAskedAboutTheTeamAsItIs(t *testing.T) {
+	live, file, _ := running(t, "teams: {a: {path: /}}\n")
+	if err := os.WriteFile(file, []byte("teams: {a: {path: /, permissions: allow}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	no := errors.New("no")
+	_, err := live.ChangeTeam("a", []iris.Setting{{Key: "color", Value: "red"}}, func(is iris.Team) error {
+		if is.Permissions == iris.PermissionsAllow {
+			return no
+		}
+		return nil
+	})
+	if !errors.Is(err, no) {
+		t.Errorf("got %v", err)
+	}
+	if text, _ := os.ReadFile(file); strings.Contains(string(text), "red") {
+		t.Errorf("the file says\n%s", text)
+	}
+}
+
 func TestAnEditByHandIsNotLost(t *testing.T) {
 	live, file, project := running(t, "teams: {}\n")
 	if err := os.WriteFile(file, []byte("settings:\n  maxProcesses: 3 # by hand\nteams: {}\n"), 0o600); err != nil {
@@ -180,7 +223,7 @@ func TestAnEditByHandIsNotLost(t *testing.T) {
 	if err := os.WriteFile(file, []byte("settings:\n  maxProcesses: none\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := live.ChangeTeam("a", []iris.Setting{{Key: "color", Value: "red"}})
+	_, err := live.ChangeTeam("a", []iris.Setting{{Key: "color", Value: "red"}}, nil)
 	if e := iris.AsError(err); e.Code != iris.CodeConflict || strings.Contains(e.Message, file) || e.Private["file"] != file || !strings.Contains(e.Message, "has errors") {
 		t.Errorf("into a broken file: %+v", e)
 	}
@@ -202,7 +245,7 @@ func TestChangesAtOnce(t *testing.T) {
 			}
 		})
 		all.Go(func() {
-			if _, err := live.ChangeTeam("a", []iris.Setting{{Key: fmt.Sprint("env.V", i), Value: "x"}}); err != nil {
+			if _, err := live.ChangeTeam("a", []iris.Setting{{Key: fmt.Sprint("env.V", i), Value: "x"}}, nil); err != nil {
 				t.Error(err)
 			}
 		})
