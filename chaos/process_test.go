@@ -72,7 +72,7 @@ func TestTeamProcessesAreKilled(t *testing.T) {
 	}
 	half := len(sizes) / 2
 	before, after := mean(sizes[half/2:half]), mean(sizes[half+half/2:])
-	if after > before*3/2 && after > 100 {
+	if lasts >= 2*time.Minute && after > before*6/5 { // it takes its time until it has what it needs
 		t.Errorf("memory grew: %d MB", sizes)
 	}
 	t.Logf("%v: %d asks answered, %d kills, %d asks ended by one; their callers heard after %v median, %v p99, %v at most; memory %d MB in the second quarter, %d MB in the last: %d",

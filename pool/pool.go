@@ -325,6 +325,9 @@ func (p *Pool) watch(pr *process) {
 // remove takes a process out of the picture; with mu held.
 func (p *Pool) remove(pr *process) {
 	delete(p.processes, pr)
+	if pr.idle != nil {
+		pr.idle.Stop() // it would keep what is gone in memory for as long as an idle process may live
+	}
 	if p.sessions[pr.session.ID] == pr {
 		delete(p.sessions, pr.session.ID)
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/pool"
@@ -670,4 +672,22 @@ func TestCloseEndsWhatRuns(t *testing.T) {
 			t.Errorf("after Close: got %v", err)
 		}
 	})
+}
+
+// What a process was weighs more than its place: nothing may hold on to one that is gone, such
+// as the timer that would have ended it. No bubble: there a timer that was stopped lives on.
+func TestAProcessThatDiedIsForgotten(t *testing.T) {
+	l := &launcher{}
+	p, _ := open(t, l, 10)
+	if _, err := p.Turn(t.Context(), turn(team("backend"), "s1", "hello")); err != nil {
+		t.Fatal(err)
+	}
+	died := weak.Make(l.agents[0])
+	l.agents[0].gone()
+	l.agents = nil
+	for began := time.Now(); died.Value() != nil; runtime.GC() {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("something holds on to it")
+		}
+	}
 }
