@@ -66,6 +66,7 @@ type docsPage struct {
 	Introduction []string // paragraphs
 	Sections     []docsSection
 	Events       []docsEvent
+	Frames       []docsFrames
 	Errors       []docsError
 }
 
@@ -80,7 +81,7 @@ type docsOperation struct {
 	Open, Own                        bool
 	Scopes                           []iris.Scope
 	Parameters, Body                 []docsField
-	Curl                             string
+	Example                          string // a call of it
 	Answers                          []docsAnswer
 	Refusals                         []docsRefusal
 }
@@ -103,6 +104,20 @@ type docsRefusal struct{ Status, Name string }
 type docsEvent struct {
 	Name, About string
 	Last        bool
+	Fields      []docsField
+	Example     string
+}
+
+// docsFrames are the frames of one side of a WebSocket.
+type docsFrames struct {
+	Side, About string
+	Frames      []docsFrame
+}
+
+type docsFrame struct {
+	Name, About string
+	Scopes      []iris.Scope
+	Own         bool
 	Fields      []docsField
 	Example     string
 }
@@ -141,6 +156,11 @@ func (s *Server) docsPage() docsPage {
 		example, _ := exampleOf(doc.Components.Schemas, e.Data)
 		p.Events = append(p.Events, docsEvent{string(e.Event), e.Description, e.Last, s.docsFields("", e.Data), compact(example)})
 	}
+	frames := s.documentedFrames()
+	p.Frames = []docsFrames{
+		{"client", "What you send", s.docsFrames(frames.Client)},
+		{"server", "What you get", s.docsFrames(frames.Server)},
+	}
 	for _, status := range slices.Sorted(maps.Keys(refusals)) {
 		r := refusals[status]
 		e := docsError{Status: strconv.Itoa(status), Name: r.name, About: r.doc, Headers: r.headers}
@@ -150,6 +170,14 @@ func (s *Server) docsPage() docsPage {
 		p.Errors = append(p.Errors, e)
 	}
 	return p
+}
+
+func (s *Server) docsFrames(frames []documentedFrame) (all []docsFrame) {
+	for _, f := range frames {
+		example, _ := exampleOf(s.api.OpenAPI().Components.Schemas, f.Frame)
+		all = append(all, docsFrame{f.Type, f.Description, f.Scopes, f.Own, s.docsFields("", f.Frame), compact(example)})
+	}
+	return all
 }
 
 func (s *Server) docsOperation(r *route) docsOperation {
@@ -196,7 +224,10 @@ func (s *Server) docsOperation(r *route) docsOperation {
 			o.Answers = append(o.Answers, a)
 		}
 	}
-	o.Curl = curl(r, op)
+	o.Example = curl(r, op)
+	if r.socket {
+		o.Example = webSocket
+	}
 	return o
 }
 
@@ -272,6 +303,11 @@ func rulesOf(schema *huma.Schema) string {
 	}
 	return strings.Join(rules, "; ")
 }
+
+const webSocket = `// In a page; elsewhere the header Authorization does instead of the subprotocols.
+const ws = new WebSocket("ws://127.0.0.1:3100/api/v1/stream", ["iris.v1", "iris.key." + key]);
+ws.onopen = () => ws.send(JSON.stringify({ type: "message", team: "backend", message: "What database indexes do we have?" }));
+ws.onmessage = (e) => console.log(JSON.parse(e.data));`
 
 var placeholder = regexp.MustCompile(`\{[^}]*\}`)
 

@@ -52,7 +52,10 @@ func TestDocs(t *testing.T) {
 	}
 
 	var doc struct {
-		Paths  map[string]map[string]struct{ OperationID string }
+		Paths map[string]map[string]struct {
+			OperationID string
+			Frames      map[string][]struct{ Type string } `json:"x-frames"`
+		}
 		Events []struct{ Event string } `json:"x-events"`
 	}
 	if err := json.Unmarshal(f.do(call{path: "/openapi.json", key: "-"}).Body.Bytes(), &doc); err != nil {
@@ -68,6 +71,16 @@ func TestDocs(t *testing.T) {
 	for _, e := range doc.Events {
 		if !ids["event-"+e.Event] {
 			t.Errorf("the event %s is not on the page", e.Event)
+		}
+	}
+	for side, frames := range doc.Paths["/api/v1/stream"]["get"].Frames {
+		if len(frames) < 5 {
+			t.Errorf("the document has the frames %v", frames)
+		}
+		for _, f := range frames {
+			if !ids["frame-"+side+"-"+f.Type] {
+				t.Errorf("the frame %s of the %s is not on the page", f.Type, side)
+			}
 		}
 	}
 	text := html.UnescapeString(page)
