@@ -145,7 +145,7 @@ func (s *site) start() {
 		s.t.Fatalf("it is not ready: %v\n%s", <-s.ended, s.log)
 	}
 	if s.key == "" {
-		out, err := s.command("api-key", "create", "--name", "ci-cd-pipeline", "--scope", "teams:read,teams:write,messages:read,processes:read", "--tier", "enterprise").Output()
+		out, err := s.command("api-key", "create", "--name", "ci-cd-pipeline", "--scope", "teams:read,teams:write,messages:read,processes:read,processes:manage", "--tier", "enterprise").Output()
 		key, ok := strings.CutPrefix(strings.SplitN(string(out), "\n", 2)[0], "API Key: ")
 		if err != nil || !ok {
 			s.t.Fatalf("api-key create said %q, %v", out, err)
@@ -236,7 +236,12 @@ func (s *site) left() []string {
 // post sends a body as curl does, and gives the answer's status and body.
 func (s *site) post(path, body string) (int, string) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+path, strings.NewReader(body))
+	return s.send(http.MethodPost, path, body)
+}
+
+func (s *site) send(method, path, body string) (int, string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/trace/v1"
@@ -82,11 +83,18 @@ func TestWhatOthersSee(t *testing.T) {
 		t.Fatalf("%d %s", res.StatusCode, answer)
 	}
 
-	if res, err = http.Get(srv.URL + "/metrics"); err != nil {
-		t.Fatal(err)
+	// What is counted after the answer was given, and the process at rest, take a moment.
+	var text []byte
+	for late := time.Now().Add(20 * time.Second); time.Now().Before(late); time.Sleep(10 * time.Millisecond) {
+		if res, err = http.Get(srv.URL + "/metrics"); err != nil {
+			t.Fatal(err)
+		}
+		text, _ = io.ReadAll(res.Body)
+		res.Body.Close()
+		if strings.Contains(string(text), "\niris_messages_total{") && strings.Contains(string(text), `state="idle",team="backend"} 1`) {
+			break
+		}
 	}
-	text, _ := io.ReadAll(res.Body)
-	res.Body.Close()
 	problems, err := promlint.New(strings.NewReader(string(text))).Lint()
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
