@@ -139,16 +139,27 @@ func (s *Server) register() {
 			}
 		}
 	}
-	undo := s.nullable()
+	document.Do(func() { document.text = s.makeOpenAPI() })
+	s.openapi = document.text
+	s.docs = sync.OnceValue(s.makeDocs)
+}
+
+// document is the OpenAPI document, which is the same for every server: a process writes it
+// once, however many servers its tests make.
+var document struct {
+	sync.Once
+	text []byte
+}
+
+func (s *Server) makeOpenAPI() []byte {
+	defer s.nullable()()
 	doc, err := json.Marshal(s.api.OpenAPI())
-	undo()
 	if err != nil {
 		panic(err) // made of constants
 	}
 	var lines bytes.Buffer
 	_ = json.Indent(&lines, doc, "", "  ") // doc is JSON
-	s.openapi = append(lines.Bytes(), '\n')
-	s.docs = sync.OnceValue(s.makeDocs)
+	return append(lines.Bytes(), '\n')
 }
 
 // refusals are the statuses of the errors that the route may answer with.
