@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,7 +138,7 @@ func (r *rig) program(name string, args ...string) {
 	r.programIn(".", name, args...)
 }
 
-func (r *rig) programIn(dir, name string, args ...string) {
+func (r *rig) programIn(dir, name string, args ...string) (printed string) {
 	r.t.Helper()
 	ctx, stop := context.WithTimeout(r.t.Context(), patience)
 	defer stop()
@@ -149,6 +150,7 @@ func (r *rig) programIn(dir, name string, args ...string) {
 	if err != nil {
 		r.t.Errorf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
+	return string(out)
 }
 
 // python is a program of the environment that scripts/clients.sh makes.
@@ -241,5 +243,46 @@ func TestOpenAPI(t *testing.T) {
 		"--header", "Authorization: Bearer "+apiKey, "--checks", "all", "--max-examples", "15", "--seed", "1", "--no-shrink", "--workers", "1", "--warnings", "off")
 	if m := fmt.Sprint(doc["openapi"]); !strings.HasPrefix(m, "3.1") {
 		t.Error(m)
+	}
+}
+
+// TestTheGuideIsTrue runs every piece of docs/clients.md as printed, but for the page, which
+// is clients/page at length.
+func TestTheGuideIsTrue(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t)
+	dir := t.TempDir()
+	if err := os.Symlink(absolute("node_modules"), filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	const inNode = `globalThis.window = globalThis; globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };` + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "page.mjs"), []byte(inNode), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for i, block := range regexp.MustCompile("(?s)```(bash|js|python)\n(.*?)```").FindAllStringSubmatch(string(guide), -1) {
+		language, text := block[1], strings.ReplaceAll(block[2], `from "eventsource"`, `from "eventsource4"`)
+		if strings.Contains(text, "iris_sk_…") {
+			continue // what stands in the environment here
+		}
+		if language == "js" && strings.Contains(text, "fetch-event-source") {
+			text = `import "./page.mjs";` + "\n" + text
+		}
+		file := filepath.Join(dir, fmt.Sprintf("piece%d.%s", i, map[string]string{"bash": "sh", "js": "mjs", "python": "py"}[language]))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := r.programIn(dir, map[string]string{"bash": "bash", "js": "node", "python": python("python")}[language], file)
+		if !strings.Contains(out, "You said: ") && !strings.Contains(out, `"text":"You `) {
+			t.Errorf("a piece prints %q:\n%s", out, text)
+		}
+		ran++
+	}
+	if ran != 7 {
+		t.Errorf("%d pieces", ran)
 	}
 }

@@ -39,6 +39,11 @@ var endpoints = []endpoint{
 	{"POST", "/teams/nobody/restart", "", "processes:manage"},
 	{"DELETE", "/processes/1", "", "processes:manage"},
 	{"POST", "/messages/MESSAGE/resend", "", "messages:write"},
+	{"GET", "/api-keys", "", "admin:*"},
+	{"POST", "/api-keys", `{"name":"new"}`, "admin:*"},
+	{"GET", "/api-keys/nobody", "", "admin:*"},
+	{"DELETE", "/api-keys/nobody", "", "admin:*"},
+	{"POST", "/api-keys/nobody/rotate", "", "admin:*"},
 	{"GET", "/permissions", "", "processes:manage"},
 }
 

@@ -79,6 +79,8 @@ func exampleOf(schemas huma.Registry, s *huma.Schema) (any, bool) {
 		return s.Examples[0], true
 	case s.Default != nil:
 		return s.Default, true
+	case len(s.OneOf) > 0:
+		return exampleOf(schemas, s.OneOf[0])
 	case s.Items != nil:
 		if v, ok := exampleOf(schemas, s.Items); ok {
 			return []any{v}, true

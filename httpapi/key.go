@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
+	"reflect"
 	"slices"
 	"time"
 
@@ -52,6 +54,14 @@ type rateLimitView struct {
 type newKeyView struct {
 	Key string `json:"key" doc:"The key itself; it is not shown again" example:"iris_sk_…"`
 	keyView
+}
+
+// TransformSchema adds the fields of keyView, which huma does not see: its name is not exported.
+func (newKeyView) TransformSchema(r huma.Registry, s *huma.Schema) *huma.Schema {
+	whole := r.SchemaFromRef(r.Schema(reflect.TypeFor[keyView](), true, "").Ref)
+	maps.Copy(s.Properties, whole.Properties)
+	s.Required = append(s.Required, whole.Required...)
+	return s
 }
 
 type keyNameIn struct {
