@@ -300,7 +300,7 @@ func TestAMessageThatGoesTakesItsDeliveriesAlong(t *testing.T) {
 	db, path := open(t)
 	m := told(t, db, ci, "https://a.example")
 	attempted(t, db, func() iris.Job { j, _ := claimDelivery(t, db.Deliveries(1, 1)); return j }(), iris.DeliveryFailed, time.Time{})
-	raw, err := sql.Open("sqlite", path)
+	raw, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(60000)") // words are indexed beside
 	if err != nil {
 		t.Fatal(err)
 	}
