@@ -157,6 +157,27 @@ func TestALongAnswerIsNotKept(t *testing.T) {
 	}
 }
 
+func TestAKeyThatWasMadeIsNotKept(t *testing.T) {
+	f := newFront(httpapi.Config{})
+	for _, c := range []call{
+		{path: "/api/v1/api-keys", body: `{"name":"new","scopes":["*"]}`},
+		{path: "/api/v1/api-keys/new/rotate", body: `{}`},
+	} {
+		if w := f.do(c.under("k")); w.Code >= 300 || !strings.Contains(w.Body.String(), "iris_sk_NEW") {
+			t.Fatalf("%s: %d %s", c.path, w.Code, w.Body)
+		}
+		w := f.do(c.under("k"))
+		if e := errorOf(t, w.Body.Bytes()); w.Code != 409 || !strings.Contains(e.Message, "was done before") {
+			t.Errorf("%s again: %d %s", c.path, w.Code, w.Body)
+		}
+	}
+	for id, k := range f.known {
+		if len(k.answer) > 0 {
+			t.Errorf("%s keeps %s", id, k.answer)
+		}
+	}
+}
+
 func TestIdempotencyKeysThatAreNone(t *testing.T) {
 	f := newFront(httpapi.Config{})
 	for _, keys := range [][]string{{""}, {" "}, {"a b"}, {"ä"}, {"a\x7f"}, {strings.Repeat("k", 256)}, {"a", "a"}} {

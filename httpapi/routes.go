@@ -247,6 +247,7 @@ func routes() []*route {
 			gives:    "The key, which is not shown again",
 			also:     []int{http.StatusConflict},
 			scopes:   []iris.Scope{iris.ScopeAdmin},
+			secret:   true,
 			register: does((*Server).createKey),
 		},
 		{
@@ -269,6 +270,7 @@ func routes() []*route {
 			gives:    "The new key, which is not shown again",
 			also:     []int{http.StatusConflict},
 			scopes:   []iris.Scope{iris.ScopeAdmin},
+			secret:   true,
 			register: does((*Server).rotateKey),
 		},
 		{
