@@ -103,7 +103,7 @@ type Dispatcher struct {
 	mu      sync.Mutex
 	running map[string]context.CancelCauseFunc // by message id
 	cancels map[string]bool                    // wanted for messages that are not over
-	rests   map[string]*iris.Error             // by team: why it is left alone, until when
+	rests   map[string]*rest                   // by team
 }
 
 // errCancelled is the cause with which a turn ends when somebody cancels its message.
@@ -116,7 +116,7 @@ func New(cfg Config, teams Teams, store Store, bus Bus, pool Pool, queue Queue, 
 		watchers: watchers{of: map[string]map[*watcher]struct{}{}},
 		running:  map[string]context.CancelCauseFunc{},
 		cancels:  map[string]bool{},
-		rests:    map[string]*iris.Error{},
+		rests:    map[string]*rest{},
 	}
 }
 

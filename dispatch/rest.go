@@ -10,43 +10,85 @@ import (
 
 // A team whose model takes no requests for now (its plan's limit, an overload) rests: tasks wait,
 // for they would only use up their attempts, and who asks is told at once. The first task after
-// that finds out how things are.
+// that finds out how things are. Until then one ask a minute does, for a limit may go before its
+// time: somebody logs in with another account, or buys more.
 
-// rest leaves the team alone for as long as the error of its turn says, if it does.
-func (d *Dispatcher) rest(team string, err error) {
+// probeEvery is the pause between two asks that are let through to a resting team.
+const probeEvery = time.Minute
+
+// rest is why a team is left alone, until why.RetryAt.
+type rest struct {
+	why   *iris.Error
+	since time.Time
+	tried time.Time // when it was last asked all the same
+}
+
+// rest leaves the team alone for as long as the error of a turn that began then says, if it
+// does. A turn that began since and went well ends it.
+func (d *Dispatcher) rest(team string, began time.Time, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		if r := d.rests[team]; r != nil && !began.Before(r.since) {
+			delete(d.rests, team)
+			d.log.Info("team rests no longer: a message came through", "team", team)
+			d.queue.Wake()
+		}
+		return
+	}
 	e, ok := errors.AsType[*iris.Error](err)
 	if !ok || e.Code != iris.CodeProcess || !e.RetryAt.After(time.Now()) {
 		return
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if was := d.rests[team]; was != nil && !e.RetryAt.After(was.RetryAt) {
+	if was := d.rests[team]; was != nil && !e.RetryAt.After(was.why.RetryAt) {
 		return
 	}
-	d.rests[team] = e
+	d.rests[team] = &rest{e, time.Now(), time.Now()}
 	d.log.Warn("team rests", "team", team, "until", e.RetryAt.Format(time.RFC3339), "because", e.Message)
 	time.AfterFunc(time.Until(e.RetryAt), d.queue.Wake)
 }
 
-// resting is why the team is left alone now; nil when it is not.
-func (d *Dispatcher) resting(team string) *iris.Error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	e := d.rests[team]
-	if e != nil && !e.RetryAt.After(time.Now()) {
+// resting is the team's rest, nil when it has none; with mu held.
+func (d *Dispatcher) resting(team string) *rest {
+	r := d.rests[team]
+	if r != nil && !r.why.RetryAt.After(time.Now()) {
 		delete(d.rests, team)
 		return nil
 	}
-	return e
+	return r
+}
+
+// spare is what who asks a resting team is told, nil when the message is to be tried.
+func (d *Dispatcher) spare(m iris.Message) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.resting(m.Team)
+	if r == nil || m.Task {
+		return nil
+	}
+	if time.Since(r.tried) >= probeEvery {
+		r.tried = time.Now()
+		return nil
+	}
+	return spared(m.Team, r.why)
+}
+
+// restsUntil is when the team may be asked again; the zero time when it may now.
+func (d *Dispatcher) restsUntil(team string) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r := d.resting(team); r != nil {
+		return r.why.RetryAt
+	}
+	return time.Time{}
 }
 
 // Resting lists the teams whose tasks are to wait now.
 func (d *Dispatcher) Resting() (teams []string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
-	for team, e := range d.rests {
-		if e.RetryAt.After(now) {
+	for team := range d.rests {
+		if d.resting(team) != nil {
 			teams = append(teams, team)
 		}
 	}

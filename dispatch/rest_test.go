@@ -36,12 +36,21 @@ func TestATeamThatMeetsALimitRests(t *testing.T) {
 			t.Errorf("another team's waited %v", m.Duration())
 		}
 
-		time.Sleep(10 * time.Minute)
-		q := wait(t, o, submit(t, o, ask("hello")).ID)
-		if q.Status != iris.StatusFailed || q.Duration() > 0 || q.Err.Code != iris.CodeProcess || !q.Err.RetryAt.Equal(start.Add(time.Hour)) ||
-			!strings.Contains(q.Err.Message, "for 50m0s more, because no more requests for now") || strings.Contains(q.Err.Message, "later") {
-			t.Errorf("an ask is %s after %v: %v, again at %v", q.Status, q.Duration(), q.Err, q.Err.RetryAt)
+		refused := func(left string) {
+			t.Helper()
+			q := wait(t, o, submit(t, o, ask("hello")).ID)
+			if q.Status != iris.StatusFailed || q.Duration() > 0 || q.Err.Code != iris.CodeProcess || !q.Err.RetryAt.Equal(start.Add(time.Hour)) ||
+				!strings.Contains(q.Err.Message, "for "+left+" more, because no more requests for now") || strings.Contains(q.Err.Message, "later") {
+				t.Errorf("an ask is %s after %v: %v, again at %v", q.Status, q.Duration(), q.Err, q.Err.RetryAt)
+			}
 		}
+		time.Sleep(30 * time.Second)
+		refused("59m30s")
+		time.Sleep(9*time.Minute + 30*time.Second)
+		if q := wait(t, o, submit(t, o, ask("limited 1m")).ID); q.Status != iris.StatusFailed || strings.Contains(q.Err.Message, "left alone") {
+			t.Errorf("one ask now and then is tried all the same, and this is %s: %v", q.Status, q.Err)
+		}
+		refused("50m0s")
 
 		for _, m := range append(others, limited) {
 			if m = wait(t, o, m.ID); m.Status != iris.StatusCompleted || m.CompletedAt.Before(start.Add(time.Hour)) || m.CompletedAt.After(start.Add(time.Hour+time.Second)) {
@@ -53,6 +62,21 @@ func TestATeamThatMeetsALimitRests(t *testing.T) {
 		}
 		if q := wait(t, o, submit(t, o, ask("hello")).ID); q.Status != iris.StatusCompleted {
 			t.Errorf("then an ask is %s: %v", q.Status, q.Err)
+		}
+	})
+}
+
+func TestALimitThatGoesBeforeItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := open(t, t.TempDir(), true)
+		wait(t, o, submit(t, o, ask("limited 5h")).ID)
+		waiting := submit(t, o, task("hello"))
+		time.Sleep(10 * time.Minute)
+		if q := wait(t, o, submit(t, o, ask("hello")).ID); q.Status != iris.StatusCompleted {
+			t.Errorf("an ask that is tried is %s: %v", q.Status, q.Err)
+		}
+		if m := wait(t, o, waiting.ID); m.Status != iris.StatusCompleted || m.Duration() > 10*time.Minute+time.Second {
+			t.Errorf("the task that waited is %s after %v", m.Status, m.Duration())
 		}
 	})
 }

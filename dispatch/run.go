@@ -30,10 +30,10 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 	}
 	d.watchers.tell(m)
 	var res iris.Result
-	if why := d.resting(m.Team); why != nil && !m.Task {
-		err = spared(m.Team, why)
-	} else if res, err = d.turn(ctx, m, j); err != nil {
-		d.rest(m.Team, err)
+	if err = d.spare(m); err == nil {
+		began := time.Now()
+		res, err = d.turn(ctx, m, j)
+		d.rest(m.Team, began, err)
 	}
 	d.pace.over()
 	if err == nil || res.Metadata.Turns > 0 { // else there is nothing to tell of it

@@ -139,8 +139,8 @@ func (d *Dispatcher) Estimate(ctx context.Context, m iris.Message) (position int
 	if runAt.After(begin) {
 		begin = runAt
 	}
-	if why := d.resting(m.Team); why != nil && m.Status == iris.StatusQueued && why.RetryAt.After(begin) {
-		begin = why.RetryAt
+	if rests := d.restsUntil(m.Team); m.Status == iris.StatusQueued && rests.After(begin) {
+		begin = rests
 	}
 	took, err := d.store.Durations(ctx, m.Team, recentTurns)
 	if err != nil || len(took) == 0 {
