@@ -43,7 +43,8 @@ type Store interface {
 	Lost(ctx context.Context) ([]iris.Job, error)
 
 	Position(ctx context.Context, m iris.Message) (n int, runAt time.Time, err error)
-	Durations(ctx context.Context, team string, n int) ([]time.Duration, error)
+	Durations(ctx context.Context, team string, n int) (tasks, others []time.Duration, err error)
+	Line(ctx context.Context, team string, most int) (running []iris.Message, waiting []iris.Job, err error)
 	Backlog(ctx context.Context, team string) (iris.Backlog, error)
 	SessionCount(ctx context.Context, team string) (int, error)
 	Usage(ctx context.Context, team string) (iris.TeamUsage, error)

@@ -567,31 +567,6 @@ func TestRecover(t *testing.T) {
 	}
 }
 
-func TestEstimate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := open(t, t.TempDir(), true)
-		first := submit(t, o, task("slow"))
-		if _, done, err := o.Estimate(t.Context(), first); err != nil || !done.IsZero() {
-			t.Errorf("without any experience: %v, %v", done, err)
-		}
-		wait(t, o, first.ID)
-		var waiting []iris.Message
-		for i := range 4 {
-			a := task("slow")
-			a.SessionID = fmt.Sprint("s", i)
-			waiting = append(waiting, submit(t, o, a))
-		}
-		synctest.Wait()
-		for i, m := range waiting {
-			m, _ = o.db.Message(t.Context(), m.ID)
-			position, done, err := o.Estimate(t.Context(), m)
-			if err != nil || position != i || time.Until(done).Round(time.Second) != time.Duration(i+1)*time.Minute {
-				t.Errorf("task %d: position %d, in %v, %v", i, position, time.Until(done), err)
-			}
-		}
-	})
-}
-
 // TestControlKnowsTheTeams: what is asked of a team's processes is asked of a configured team.
 func TestControlKnowsTheTeams(t *testing.T) {
 	o := open(t, t.TempDir(), false)

@@ -19,7 +19,6 @@ const (
 	maxSessionName = 128            // characters
 	maxTimeout     = 24 * time.Hour // of a turn
 	maxAttempts    = 100            // of a task
-	recentTurns    = 20             // that an estimate goes by
 )
 
 // Submit stores the message, queues its job and returns at once. A task that waits or runs
@@ -122,50 +121,6 @@ func sameness(a iris.Ask) string {
 	text, _ := json.Marshal([]any{a.Caller.Kind, a.Caller.Name, a.Team, a.Text, a.Context, a.SessionID, a.Priority, a.Callback})
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
-}
-
-// Estimate says where a waiting message stands among its team's waiting jobs (from 1; 0 when
-// it does not wait) and when it may be done, by how long the team's last turns took; the zero
-// time while nothing is known.
-func (d *Dispatcher) Estimate(ctx context.Context, m iris.Message) (position int, completion time.Time, err error) {
-	if m.Status.Final() {
-		return 0, time.Time{}, nil
-	}
-	position, runAt, err := d.store.Position(ctx, m)
-	if err != nil {
-		return 0, time.Time{}, err
-	}
-	begin := time.Now() // of what stands before it
-	if runAt.After(begin) {
-		begin = runAt
-	}
-	if rests := d.restsUntil(m.Team); m.Status == iris.StatusQueued && rests.After(begin) {
-		begin = rests
-	}
-	took, err := d.store.Durations(ctx, m.Team, recentTurns)
-	if err != nil || len(took) == 0 {
-		return position, time.Time{}, err
-	}
-	var sum time.Duration
-	for _, t := range took {
-		sum += t
-	}
-	mean := sum / time.Duration(len(took))
-	if position == 0 {
-		if m.StartedAt.IsZero() {
-			return 0, begin.Add(mean), nil
-		}
-		return 0, m.StartedAt.Add(mean), nil
-	}
-	slots := 1
-	if team, err := d.teams.Team(m.Team); err == nil {
-		slots = team.MaxProcesses
-		if m.Task {
-			slots = team.ParallelTasks
-		}
-	}
-	rounds := 1 + (position+slots-1)/slots // those before it, then itself
-	return position, begin.Add(time.Duration(rounds) * mean), nil
 }
 
 // Status is what the team is doing; TEAM_NOT_FOUND.

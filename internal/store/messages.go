@@ -235,18 +235,6 @@ func (db *DB) message(ctx context.Context, text, id string) (iris.Message, error
 	return m, wrap(err, "read message %s", id)
 }
 
-// Durations tells how long the last n completed turns of a team took, the newest message's
-// first.
-func (db *DB) Durations(ctx context.Context, team string, n int) ([]time.Duration, error) {
-	var all []time.Duration
-	rows, err := db.query(ctx, `SELECT completed_at - started_at FROM message
-		WHERE team = $1 AND status IN ('completed', 'failed', 'cancelled') AND status = 'completed' ORDER BY created_at DESC, n DESC LIMIT $2`, team, n)
-	if err == nil {
-		all, err = collect(rows, func(row scanner) (d time.Duration, err error) { return d, row.Scan((*span)(&d)) })
-	}
-	return all, wrap(err, "read the durations of %s", team)
-}
-
 // Usage sums up the team's finished messages.
 func (db *DB) Usage(ctx context.Context, team string) (u iris.TeamUsage, err error) {
 	err = db.row(ctx, `SELECT coalesce(sum(messages), 0), coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),

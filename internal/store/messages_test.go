@@ -300,8 +300,10 @@ func TestATeamCalledAPIIsNotTheAPI(t *testing.T) {
 
 func TestDurations(t *testing.T) {
 	db, _ := open(t)
-	for i := range 5 {
-		m := accept(t, db, ask("api", local))
+	for i := range 6 {
+		m := ask("api", local)
+		m.Task = i == 2
+		m = accept(t, db, m)
 		j := mustClaim(t, db, m)
 		started, err := db.Message(t.Context(), m.ID)
 		if err != nil {
@@ -316,12 +318,12 @@ func TestDurations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := db.Durations(t.Context(), "api", 3)
-	if want := []time.Duration{4 * time.Second, 2 * time.Second, time.Second}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("durations %v (%v), want %v", got, err, want)
+	tasks, others, err := db.Durations(t.Context(), "api", 4)
+	if want := []time.Duration{5 * time.Second, 4 * time.Second, time.Second}; err != nil || !slices.Equal(others, want) || !slices.Equal(tasks, []time.Duration{2 * time.Second}) {
+		t.Errorf("durations %v of tasks, %v of others (%v), want %v", tasks, others, err, want)
 	}
-	if got, err := db.Durations(t.Context(), "web", 3); err != nil || len(got) != 0 {
-		t.Errorf("of a team without turns: %v (%v)", got, err)
+	if tasks, others, err := db.Durations(t.Context(), "web", 3); err != nil || len(tasks)+len(others) != 0 {
+		t.Errorf("of a team without turns: %v, %v (%v)", tasks, others, err)
 	}
 }
 

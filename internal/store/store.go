@@ -254,7 +254,8 @@ func hotWrites() []string {
 }
 
 func hotReads() []string {
-	return append(deliveryReads(), getMessage, getHead, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun, anyUnindexed)
+	return append(deliveryReads(), getMessage, getHead, getSession, eventsAfter, lastSeq, keyByHash, position, backlog, nextRun, anyUnindexed,
+		waitingOf, runningOf, turnsOf)
 }
 
 // Close waits for what runs and closes the file. No method may be called afterwards.
