@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	recentTurns = 40  // that an estimate goes by
-	longestLine = 200 // jobs whose turns are played through; what stands further back is reckoned
+	recentTurns = 40 // that an estimate goes by
+	longestLine = 50 // jobs whose turns are played through; what stands further back is reckoned
 )
 
 // Estimate says where a waiting message stands among its team's waiting jobs, in the order in
@@ -25,41 +25,40 @@ func (d *Dispatcher) Estimate(ctx context.Context, m iris.Message) (position int
 	if took.tasks, took.others, err = d.store.Durations(ctx, m.Team, recentTurns); err != nil {
 		return 0, time.Time{}, err
 	}
-	running, waiting, err := d.store.Line(ctx, m.Team, longestLine)
-	if err != nil {
-		return 0, time.Time{}, err
-	}
-	now := time.Now()
-	known := func(at time.Time) time.Time {
-		if took.none() {
-			return time.Time{}
-		}
-		return at
-	}
-	if i := slices.IndexFunc(running, func(r iris.Message) bool { return r.ID == m.ID }); i >= 0 {
-		return 0, known(now.Add(took.left(m.Task, now.Sub(running[i].StartedAt)))), nil
-	}
-	l := line{took: took, now: now, rest: d.restsUntil(m.Team), jobs: 1, tasks: 1}
-	if team, err := d.teams.Team(m.Team); err == nil {
-		l.jobs, l.tasks = max(team.MaxProcesses, 1), max(team.ParallelTasks, 1)
-	}
-	if slices.ContainsFunc(waiting, func(j iris.Job) bool { return j.ID == m.JobID() }) {
-		position, completion = l.play(running, waiting, m.JobID())
-		return position, known(completion), nil
-	}
 	position, runAt, err := d.store.Position(ctx, m)
 	if err != nil {
 		return 0, time.Time{}, err
 	}
-	slots := l.jobs
-	if m.Task {
-		slots = min(slots, l.tasks)
+	l := line{took: took, now: time.Now(), rest: d.restsUntil(m.Team), jobs: 1, tasks: 1}
+	if team, err := d.teams.Team(m.Team); err == nil {
+		l.jobs, l.tasks = max(team.MaxProcesses, 1), max(team.ParallelTasks, 1)
 	}
-	if position == 0 { // it was taken just now
-		slots = 1
+	if position == 0 {
+		completion = l.now.Add(took.left(m.Task, since(m.StartedAt, l.now)))
+	} else {
+		completion = l.reckon(position, m.Task, runAt)
 	}
-	rounds := time.Duration((position+slots-1)/slots + 1) // those before it, then itself
-	return position, known(latest(now, l.begin(m.Task, runAt)).Add(rounds * took.mean(m.Task))), nil
+	if 0 < position && position <= longestLine {
+		running, waiting, err := d.store.Line(ctx, m.Team, longestLine)
+		if err != nil {
+			return 0, time.Time{}, err
+		}
+		if slices.ContainsFunc(waiting, func(j iris.Job) bool { return j.ID == m.JobID() }) {
+			position, completion = l.play(running, waiting, m.JobID())
+		}
+	}
+	if took.none() {
+		completion = time.Time{}
+	}
+	return position, completion, nil
+}
+
+// since is how long ago a turn began; no time if nobody knows that it has.
+func since(began, now time.Time) time.Duration {
+	if began.IsZero() {
+		return 0
+	}
+	return now.Sub(began)
 }
 
 // turns are how long a team's last turns took.
@@ -130,6 +129,16 @@ func (l *line) begin(task bool, runAt time.Time) time.Time {
 		return latest(runAt, l.rest)
 	}
 	return runAt
+}
+
+// reckon is when a job far back may be done: those before it go in rounds, then itself.
+func (l *line) reckon(position int, task bool, runAt time.Time) time.Time {
+	slots := l.jobs
+	if task {
+		slots = min(slots, l.tasks)
+	}
+	rounds := 1 + (position+slots-1)/slots
+	return latest(l.now, l.begin(task, runAt)).Add(time.Duration(rounds) * l.took.mean(task))
 }
 
 // play starts the waiting jobs one after the other, as the queue will (store.Claim): the first

@@ -9,7 +9,7 @@ import (
 
 const (
 	// The inner query sorts within an index.
-	waitingOf = `SELECT ` + jobColumns + ` FROM job
+	waitingOf = `SELECT id, session_id, task, run_at FROM job
 		WHERE id IN (SELECT id FROM job WHERE team = $1 AND state = 'waiting' ORDER BY rank, id LIMIT $2) ORDER BY rank, id`
 	runningOf = `SELECT id, session_id, task, started_at FROM message
 		WHERE status IN ('queued', 'processing') AND status = 'processing' AND team = $1`
@@ -18,7 +18,8 @@ const (
 )
 
 // Line gives the team's running messages (ID, SessionID, Task and StartedAt of each) and the
-// first of its waiting jobs, in the order of their ranks, most of them at most.
+// first of its waiting jobs (ID, SessionID, Task, RunAt) in the order of their ranks, most of
+// them at most.
 func (db *DB) Line(ctx context.Context, team string, most int) (running []iris.Message, waiting []iris.Job, err error) {
 	rows, err := db.query(ctx, runningOf, team)
 	if err == nil {
@@ -30,7 +31,9 @@ func (db *DB) Line(ctx context.Context, team string, most int) (running []iris.M
 		rows, err = db.query(ctx, waitingOf, team, most)
 	}
 	if err == nil {
-		waiting, err = collect(rows, scanJob)
+		waiting, err = collect(rows, func(row scanner) (j iris.Job, err error) {
+			return j, row.Scan(&j.ID, &j.SessionID, &j.Task, (*millis)(&j.RunAt))
+		})
 	}
 	return running, waiting, wrap(err, "read the line of %s", team)
 }
