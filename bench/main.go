@@ -5,8 +5,9 @@
 //	go run ./bench                        # prints tables for docs/benchmarks.md
 //	go run ./bench -write                 # writes that file
 //	go run ./bench -record [-write]       # the record and the queue, without any agent
+//	go run ./bench -history 1000000       # the history of so many messages; takes some minutes
 //
-// It wants the CLI that `make claude` fetches and the program that `make build` makes; it
+// But for the last it wants the CLI that `make claude` fetches and the program that `make build` makes; it
 // drives both as processes of their own, in a home of their own.
 package main
 
@@ -31,6 +32,7 @@ type options struct {
 	warm, cold, starts int    // samples
 	claude, iris       string // programs
 	record, write      bool
+	history            int
 }
 
 func main() {
@@ -41,6 +43,7 @@ func main() {
 	flag.StringVar(&o.claude, "claude", "", "the Claude Code CLI (default: the last of scripts/claude-versions, in .cache)")
 	flag.StringVar(&o.iris, "iris", "bin/iris-mcp", "the program to measure")
 	flag.BoolVar(&o.record, "record", false, "measure the record and the queue instead")
+	flag.IntVar(&o.history, "history", 0, "measure the history of so many messages instead")
 	flag.BoolVar(&o.write, "write", false, "write docs/benchmarks.md instead of printing")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -52,20 +55,9 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	if o.claude == "" {
-		versions, err := os.ReadFile("scripts/claude-versions")
-		if err != nil {
-			return fmt.Errorf("run it in the project's top folder: %w", err)
-		}
-		all := strings.Fields(string(versions))
-		o.claude = filepath.Join(".cache/claude", all[len(all)-1], "claude")
-	}
-	for program, how := range map[*string]string{&o.claude: "make claude", &o.iris: "make build"} {
-		if *program, err = filepath.Abs(*program); err != nil {
+	if o.history == 0 {
+		if err := o.programs(); err != nil {
 			return err
-		}
-		if _, err := os.Stat(*program); err != nil {
-			return fmt.Errorf("%w: run `%s` first", err, how)
 		}
 	}
 	b, err := newBench(o)
@@ -74,8 +66,11 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	measure, report := b.measure, b.report
-	if o.record {
+	switch {
+	case o.record:
 		measure, report = b.record, b.recordReport
+	case o.history > 0:
+		measure, report = b.past, b.pastReport
 	}
 	if err := measure(ctx); err != nil {
 		return err
@@ -91,6 +86,29 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	return os.WriteFile(file, []byte(merge(string(old), text)), 0o644)
+}
+
+// programs finds what is to be measured.
+func (o *options) programs() error {
+	if o.claude == "" {
+		versions, err := os.ReadFile("scripts/claude-versions")
+		if err != nil {
+			return fmt.Errorf("run it in the project's top folder: %w", err)
+		}
+		all := strings.Fields(string(versions))
+		o.claude = filepath.Join(".cache/claude", all[len(all)-1], "claude")
+	}
+	for program, how := range map[*string]string{&o.claude: "make claude", &o.iris: "make build"} {
+		path, err := filepath.Abs(*program)
+		if err != nil {
+			return err
+		}
+		*program = path
+		if _, err := os.Stat(*program); err != nil {
+			return fmt.Errorf("%w: run `%s` first", err, how)
+		}
+	}
+	return nil
 }
 
 // merge puts new sections into a document in place of its old ones of the same headings. Text
@@ -154,6 +172,8 @@ type bench struct {
 	dir   string // temporary: homes and the team's folder
 
 	got map[string]*samples
+
+	views, totals []string // of the history, and how many messages each selects
 }
 
 func newBench(o options) (*bench, error) {
