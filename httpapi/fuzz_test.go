@@ -49,6 +49,74 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
+// FuzzRoutes: the same for every other POST that takes a body.
+func FuzzRoutes(f *testing.F) {
+	paths := []string{
+		"/api/v1/teams/backend/ask", "/api/v1/teams/backend/stream", "/api/v1/teams/backend/sleep", "/api/v1/teams/backend/wake",
+		"/api/v1/teams", "/api/v1/api-keys", "/api/v1/api-keys/new/rotate", "/api/v1/permissions/per_1", "/api/v1/messages/msg_1/cancel",
+	}
+	for i, s := range []string{
+		`{"question":"a","timeout":1,"cancelOnTimeout":true}`, `{"message":"a","stream":false,"timeout":1}`, `{"force":true}`, `{"force":null}`,
+		`{"name":"a","path":"/a","env":{"A":"b"},"allowedTools":["Read"],"maxProcesses":2,"turnTimeout":1000}`,
+		`{"name":"k","scopes":["*"],"rateLimit":{"requests":1,"window":"1m"},"expires":"90d"}`, `{"grace":"1h"}`, `{"decision":"allow"}`, `{}`,
+	} {
+		f.Add(i, []byte(s))
+	}
+	f.Fuzz(func(t *testing.T, i int, body []byte) {
+		front := newFront(httpapi.Config{})
+		path := paths[uint(i)%uint(len(paths))]
+		for text := range front.scripts {
+			if bytes.Contains(body, []byte(text)) {
+				t.Skip("it asks for an error")
+			}
+		}
+		r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(body))
+		r.Header.Set("Authorization", "Bearer all")
+		w := httptest.NewRecorder()
+		front.server.Handler().ServeHTTP(w, r)
+		front.running.Wait()
+		switch {
+		case w.Code >= 500:
+			t.Errorf("%s %q: %d %s", path, body, w.Code, w.Body)
+		case w.Code >= 400:
+			errorOf(t, w.Body.Bytes())
+			if len(front.asks) > 0 && w.Code != 408 || w.Code == 400 && len(front.controls) > 0 {
+				t.Errorf("%s %q was refused and done: %q", path, body, front.controls)
+			}
+		}
+	})
+}
+
+// FuzzHistory: no query is answered with a 500.
+func FuzzHistory(f *testing.F) {
+	for _, s := range []string{"", "limit=3&page=2", "q=%22&from=api&status=failed", "cursor=gNCPpZhj8B4C", "since=1&until=2&team=a&to=b", "%zz", "limit=1e3", "page=1&cursor=x", "q=%00%ff;", "limit=1&limit=2"} {
+		f.Add(s)
+	}
+	front := newFront(httpapi.Config{})
+	for range 5 {
+		front.Submit(f.Context(), iris.Ask{Team: "backend", Text: "q", Caller: iris.Caller{Kind: iris.CallerKey, Name: "all"}})
+	}
+	front.running.Wait()
+	f.Fuzz(func(t *testing.T, query string) {
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/messages/history", nil)
+		r.URL.RawQuery = query
+		r.Header.Set("Authorization", "Bearer all")
+		w := httptest.NewRecorder()
+		front.server.Handler().ServeHTTP(w, r)
+		var page past
+		switch w.Code {
+		case 200:
+			if err := json.Unmarshal(w.Body.Bytes(), &page); err != nil || page.Pagination.Limit < len(page.Messages) {
+				t.Errorf("%q: %s", query, w.Body)
+			}
+		case 400:
+			errorOf(t, w.Body.Bytes())
+		default:
+			t.Errorf("%q: %d %s", query, w.Code, w.Body)
+		}
+	})
+}
+
 // FuzzLastEventID: a header of a stranger resumes nothing that it does not name.
 func FuzzLastEventID(f *testing.F) {
 	const id = "msg_00000000000000000000000001"

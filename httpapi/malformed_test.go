@@ -139,6 +139,7 @@ func TestMalformedRequests(t *testing.T) {
 		{"an Accept nobody meets", call{path: ask, body: `{"question":"a"}`, header: header("Accept", "image/png")}, 200, "", ""},
 		{"a foreign host", call{path: ask, body: `{"question":"a"}`, header: header("Host", "evil.example")}, 200, "", ""},
 		{"an unknown query parameter", call{path: ask + "?zzz=1", body: `{"question":"a"}`}, 400, "INVALID_REQUEST", "zzz is not a known query parameter"},
+		{"a megabyte of numbers for texts", call{path: "/api/v1/teams", body: `{"name":"x","path":"/x","allowedTools":[` + strings.Repeat("1e3,", 250_000) + `1]}`}, 400, "INVALID_REQUEST", "allowedTools must have at most"},
 		{"a query that is malformed", call{path: "/api/v1/messages/history?limit=%zz"}, 400, "INVALID_REQUEST", "query of the URL is malformed"},
 		{"a limit that is no number", call{path: "/api/v1/messages/history?limit=ten"}, 400, "INVALID_REQUEST", "limit must be a whole number"},
 		{"a limit of zero", call{path: "/api/v1/messages/history?limit=0"}, 400, "INVALID_REQUEST", "limit must be at least 1"},
