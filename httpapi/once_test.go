@@ -59,6 +59,10 @@ func TestARequestThatComesAgainIsNotDoneAgain(t *testing.T) {
 		{"stream, whole", call{path: "/api/v1/teams/backend/stream", body: `{"message":"work","stream":false}`}, 1},
 		{"cancel", call{method: "POST", path: message + "/cancel"}, 0},
 		{"wake", call{method: "POST", path: "/api/v1/teams/backend/wake"}, 0},
+		{"sleep", call{path: "/api/v1/teams/backend/sleep", body: `{"force":true}`}, 0},
+		{"restart", call{path: "/api/v1/teams/backend/restart", body: `{}`}, 0},
+		{"a new team", call{path: "/api/v1/teams", body: `{"name":"new","path":"/a","env":{"A":"<b>"},"allowedTools":["Read"],"turnTimeout":1000}`}, 0},
+		{"a decision", call{path: "/api/v1/permissions/per_1", body: `{"decision":"allow"}`}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFront(httpapi.Config{})

@@ -214,6 +214,8 @@ func (db *DB) changed() {
 
 // index keeps the words of the messages until the context ends: soon after they have come, and
 // never in the write that brings them. What an end leaves over, a kill too, the next start finds.
+// It makes the whole index anew after INSERT INTO words (words) VALUES ('delete-all') and
+// INSERT OR IGNORE INTO unindexed SELECT n FROM message.
 func (db *DB) index(ctx context.Context) {
 	for {
 		wait := settle

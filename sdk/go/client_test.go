@@ -178,6 +178,83 @@ func TestErrorsSayWhatTheServerSaid(t *testing.T) {
 	}
 }
 
+// hangUp breaks the connection off.
+func hangUp(t *testing.T, w http.ResponseWriter) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	conn.Close()
+}
+
+func TestACallWithAKeyIsRepeatedWhenItsConnectionBreaks(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		options []iris.Option
+		breaks  int64
+		sent    int64
+		ok      bool
+	}{
+		{"as often as allowed", []iris.Option{iris.WithIdempotencyKey("k")}, 2, 3, true},
+		{"and not more", []iris.Option{iris.WithIdempotencyKey("k")}, 9, 3, false},
+		{"without a key it is not", nil, 1, 1, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var sent atomic.Int64
+			bodies := make(chan string, 9)
+			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				bodies <- r.Header.Get("Idempotency-Key") + string(body)
+				if sent.Add(1) <= tt.breaks {
+					hangUp(t, w)
+					return
+				}
+				answer(w, 200, `{"response":"yes"}`)
+			}, iris.WithRetry(3, time.Minute))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			var options []iris.AskOption
+			for _, o := range tt.options {
+				options = append(options, o)
+			}
+			_, err := c.Teams.Backend.Ask(ctx, "q", options...)
+			if got := sent.Load(); got != tt.sent || (err == nil) != tt.ok || err != nil && !errors.Is(err, iris.ErrUnreachable) {
+				t.Errorf("sent %d times, %v", got, err)
+			}
+			for tt.options != nil && len(bodies) > 0 {
+				if got := <-bodies; got != `k{"question":"q"}` {
+					t.Errorf("sent %s", got)
+				}
+			}
+		})
+	}
+}
+
+func TestAStreamWithAKeyIsAskedForAgainWhenItBreaksBeforeItsFirstEvent(t *testing.T) {
+	for key, want := range map[string]int64{"": 1, "k": 2} {
+		var sent atomic.Int64
+		c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.WriteHeader(200)
+			w.(http.Flusher).Flush()
+			if sent.Add(1) == 1 {
+				hangUp(t, w)
+				return
+			}
+			io.WriteString(w, "id: msg_1:1\nevent: start\ndata: {}\n\nid: msg_1:2\nevent: complete\ndata: {}\n\n")
+		})
+		var kinds []iris.EventKind
+		var failed error
+		for event, err := range c.Teams.Backend.Stream(t.Context(), "q", iris.WithIdempotencyKey(key)) {
+			kinds, failed = append(kinds, event.Kind), err
+		}
+		if sent.Load() != want || (failed == nil) != (key != "") {
+			t.Errorf("key %q: sent %d times, %v, %v", key, sent.Load(), kinds, failed)
+		}
+	}
+}
+
 func TestATurnedAwayCallIsRepeated(t *testing.T) {
 	tests := []struct {
 		name       string

@@ -22,7 +22,8 @@ type request struct {
 
 	Callback *Callback `json:"callback,omitempty"`
 
-	attended bool // of Stream; a header
+	attended bool   // of Stream; a header
+	key      string // likewise: Idempotency-Key
 }
 
 // valid refuses texts that JSON cannot carry: they would arrive as others.
@@ -83,6 +84,12 @@ func WithTimeout(d time.Duration) Option {
 // your own (at most 128 characters), whose conversation begins at its first use.
 func WithSession(id string) Option { return func(r *request) { r.SessionID = id } }
 
+// WithIdempotencyKey makes sure that the message is taken once, however often the call is made:
+// within 24 hours the same call with the same key, a word of your own of 1 to 255 visible ASCII
+// characters, leads to the same message and its answer. So the call is also repeated, as often as
+// WithRetry allows, when its connection breaks and nobody knows what became of it.
+func WithIdempotencyKey(key string) Option { return func(r *request) { r.key = key } }
+
 // Context says where a message comes from. The team gets it as data beside the message.
 type Context struct {
 	Source   string `json:"source,omitempty"`
@@ -142,7 +149,7 @@ func Attended() StreamOption { return streamOnly(func(r *request) { r.attended =
 // the server's TIMEOUT, which names the message, comes before the context's end.
 func (r *request) patience(ctx context.Context) {
 	deadline, ok := ctx.Deadline()
-	if r.Timeout != 0 || !ok {
+	if r.Timeout != 0 || !ok || r.key != "" { // a repeat must say the same
 		return
 	}
 	left := time.Until(deadline)

@@ -101,8 +101,9 @@ func (s *stream) run(ctx context.Context, yield func(Event, error) bool) {
 		case !errors.Is(err, ErrUnreachable) && !errors.Is(err, errBroken):
 			yield(Event{}, err)
 			return
-		case !s.reached || s.id == "" && s.first.method == http.MethodPost:
-			// Nobody knows whether a message was accepted, so it is not sent again.
+		case !s.reached || s.id == "" && s.first.method == http.MethodPost && s.first.key == "":
+			// Nobody knows whether a message was accepted, so it is not sent again: only with a
+			// key it may be.
 			yield(Event{}, asUnreachable(err))
 			return
 		}

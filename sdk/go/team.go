@@ -94,7 +94,7 @@ func (t *Team) Stream(ctx context.Context, message string, options ...StreamOpti
 			yield(Event{}, err)
 			return
 		}
-		s := &stream{client: t.client, first: call{method: http.MethodPost, path: path, body: r, stream: true, attend: r.attended}}
+		s := &stream{client: t.client, first: call{method: http.MethodPost, path: path, body: r, stream: true, attend: r.attended, key: r.key}}
 		s.run(ctx, yield)
 	}
 }
@@ -118,7 +118,7 @@ func (t *Team) do(ctx context.Context, method, verb string, r *request, out any)
 	}
 	c := call{method: method, path: path}
 	if r != nil {
-		c.body = r
+		c.body, c.key = r, r.key
 	}
 	return t.client.do(ctx, c, out)
 }

@@ -27,6 +27,7 @@ type call struct {
 	query  url.Values
 	body   any    // sent as JSON unless nil
 	lastID string // Last-Event-ID
+	key    string // Idempotency-Key
 	stream bool   // the answer is an event stream
 	attend bool   // …and whoever reads it decides on permissions
 }
@@ -69,6 +70,11 @@ func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
 	}
 	for try := 1; ; try++ {
 		resp, err := c.once(ctx, r, body)
+		if r.key != "" && errors.Is(err, ErrUnreachable) && try < c.retry.tries {
+			if sleep(ctx, backoff(try, 500*time.Millisecond)) == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -109,6 +115,9 @@ func (c *Client) once(ctx context.Context, r call, body []byte) (*http.Response,
 	}
 	if r.lastID != "" {
 		req.Header.Set("Last-Event-ID", r.lastID)
+	}
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", r.key)
 	}
 	if c.apiKey != "" {
 		req.Header.Set("Authorization", "Bearer "+c.apiKey)
