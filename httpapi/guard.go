@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
@@ -120,16 +121,44 @@ func (req *request) find(ctx context.Context, read func(context.Context, string)
 		return iris.Message{}, iris.Errorf(iris.CodeMessageNotFound, "no message has an id as long as this one")
 	}
 	m, err := read(ctx, id)
-	if err != nil || req.caller.Is(m.Caller) {
+	if err != nil {
 		return m, err
 	}
-	if err := req.need(req.route.scopes...); err != nil {
+	if err := req.reach(m, req.route.scopes...); err != nil {
 		return iris.Message{}, err
 	}
-	if !req.caller.Reaches(m.Team) {
-		return iris.Message{}, req.forbid(req.route.scopes, "this key is bound to other teams than the message's")
-	}
 	return m, nil
+}
+
+// reach is FORBIDDEN if the message is another's, and the caller lacks one of the scopes or is
+// bound to other teams.
+func (req *request) reach(m iris.Message, scopes ...iris.Scope) error {
+	if req.caller.Is(m.Caller) {
+		return nil
+	}
+	if err := req.need(scopes...); err != nil {
+		return err
+	}
+	if !req.caller.Reaches(m.Team) {
+		return req.forbid(scopes, "this key is bound to other teams than the message's")
+	}
+	return nil
+}
+
+// recheck is how long an answer that takes its time trusts its key without asking again.
+const recheck = time.Second
+
+// still asks for the caller anew: UNAUTHORIZED if the key is good no longer; if it has other
+// rights, they count from here on. A store that fails takes no rights away.
+func (s *Server) still(ctx context.Context, req *request) error {
+	caller, err := s.auth.Caller(ctx, req.credential)
+	switch {
+	case err == nil:
+		req.caller = caller
+	case iris.CodeOf(err) == iris.CodeUnauthorized:
+		return err
+	}
+	return nil
 }
 
 // credential is what the request shows, or empty. Basic authentication comes last: it may be

@@ -19,9 +19,6 @@ import (
 // heartbeat is how long a stream stays silent before a comment keeps proxies awake.
 const heartbeat = 15 * time.Second
 
-// recheck is how long a stream trusts its key without asking again.
-const recheck = time.Second
-
 type streamIn struct {
 	Team        string      `path:"team" doc:"The team's name" example:"backend"`
 	LastEventID string      `header:"Last-Event-ID" doc:"The id of the last event that was seen: the stream goes on behind it, and nothing is asked"`
@@ -113,15 +110,15 @@ func (s *Server) followMessage(ctx context.Context, req *request, in *followIn) 
 	if err != nil {
 		return nil, err
 	}
-	after := in.After
+	field, after := "after", in.After
 	if in.LastEventID != "" {
 		id, n, ok := parseEventID(in.LastEventID)
 		if !ok || id != m.ID {
 			return nil, req.refuse(problem{"Last-Event-ID", "is not the id of an event of this message"})
 		}
-		after = n
+		field, after = "Last-Event-ID", n
 	}
-	return s.goOn(ctx, req, m, after)
+	return s.goOn(ctx, req, m, field, after)
 }
 
 // begin asks and follows the answer. What Submit refuses is an answer like any other; from
@@ -131,7 +128,7 @@ func (s *Server) begin(ctx context.Context, req *request, a iris.Ask) (*streamOu
 	if err != nil {
 		return nil, err
 	}
-	return s.follow(req, m.ID, 0), nil
+	return s.follow(req, m, 0), nil
 }
 
 // resume goes on behind an event of a message that was asked over this team's stream.
@@ -152,40 +149,41 @@ func (s *Server) resume(ctx context.Context, req *request, team, lastEventID str
 			return nil, err
 		}
 	}
-	return s.goOn(ctx, req, m, after)
+	return s.goOn(ctx, req, m, "Last-Event-ID", after)
 }
 
-// goOn follows a message from behind an event. If that was its last one the answer is 204,
-// which keeps an EventSource from asking for more.
-func (s *Server) goOn(ctx context.Context, req *request, m iris.Message, after int64) (*streamOut, error) {
+// goOn follows a message from behind an event, which the field named (the header, or the
+// parameter) told. If that was its last one the answer is 204, which keeps an EventSource from
+// asking for more.
+func (s *Server) goOn(ctx context.Context, req *request, m iris.Message, field string, after int64) (*streamOut, error) {
 	if after > 0 {
 		last, err := s.store.LastSeq(ctx, m.ID)
 		if err != nil {
 			return nil, err
 		}
 		if after > last {
-			return nil, req.refuse(problem{"Last-Event-ID", "names an event that has not happened; the last one has the number " + strconv.FormatInt(last, 10)})
+			return nil, req.refuse(problem{field, "names an event that has not happened; the last one has the number " + strconv.FormatInt(last, 10)})
 		}
 		if after == last && m.Status.Final() {
 			return &streamOut{func(h huma.Context) { h.SetStatus(http.StatusNoContent) }}, nil
 		}
 	}
-	return s.follow(req, m.ID, after), nil
+	return s.follow(req, m, after), nil
 }
 
 // follow writes a message's events, from behind one to the last.
-func (s *Server) follow(req *request, messageID string, after int64) *streamOut {
+func (s *Server) follow(req *request, m iris.Message, after int64) *streamOut {
 	return &streamOut{func(h huma.Context) {
 		g := humagin.Unwrap(h)
-		f := &follower{server: s, req: req, g: g, checked: time.Now()}
+		f := &follower{server: s, req: req, message: m, g: g, checked: time.Now()}
 		header := g.Writer.Header()
 		header.Set("Content-Type", "text/event-stream")
 		header.Set("X-Accel-Buffering", "no") // nginx would gather the events
 		g.Status(http.StatusOK)
-		defer s.attend(req, g.Request.Header, messageID)()
+		defer s.attend(req, g.Request.Header, m.ID)()
 		s.cfg.Metrics.Streams("sse", 1)
 		defer s.cfg.Metrics.Streams("sse", -1)
-		if err := f.run(g.Request.Context(), messageID, after); err != nil {
+		if err := f.run(g.Request.Context(), m.ID, after); err != nil {
 			req.code, req.err = iris.CodeInternal, err
 		}
 	}}
@@ -195,6 +193,7 @@ func (s *Server) follow(req *request, messageID string, after int64) *streamOut 
 type follower struct {
 	server  *Server
 	req     *request
+	message iris.Message // only whose it is, and of which team
 	g       *gin.Context
 	buf     bytes.Buffer
 	checked time.Time // when the key was last known to be good
@@ -260,18 +259,21 @@ func (f *follower) run(ctx context.Context, messageID string, after int64) error
 	}
 }
 
-// stillGood asks now and then whether the key was revoked meanwhile; if so it says so and the
-// stream is over. Between two checks nothing is written.
+// stillGood asks now and then whether the key is still good, and still may follow the message;
+// if not it says so and the stream is over. Between two checks nothing is written.
 func (f *follower) stillGood(ctx context.Context) bool {
 	if time.Since(f.checked) < recheck {
 		return true
 	}
-	_, err := f.server.auth.Caller(ctx, f.req.credential)
-	if err == nil || iris.CodeOf(err) != iris.CodeUnauthorized {
+	err := f.server.still(ctx, f.req)
+	if err == nil {
+		err = f.req.reach(f.message, iris.ScopeMessagesRead, iris.ScopeMessagesStream)
+	}
+	if err == nil {
 		f.checked = time.Now()
 		return true
 	}
-	f.send("", string(iris.EventError), f.req.newFailure(iris.AsError(err)))
+	f.send("", string(iris.EventError), f.req.failure(ctx, err))
 	f.g.Writer.Flush()
 	return false
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,6 +180,41 @@ func TestRevokedKey(t *testing.T) {
 		tail := string(body[strings.LastIndex(string(body), "\n\nevent: "):])
 		if took > 6100*time.Millisecond || !strings.Contains(tail, "event: error\ndata: ") || !strings.Contains(tail, `"code":"UNAUTHORIZED"`) {
 			t.Errorf("after %s: %s", took, tail)
+		}
+	})
+}
+
+// TestKeyWithFewerRights: a stream of somebody else's message ends likewise when its key may no
+// longer read it; one's own goes on.
+func TestKeyWithFewerRights(t *testing.T) {
+	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+		f.scripts["chatty"] = func(f *fake, id string) {
+			for range 100 {
+				time.Sleep(100 * time.Millisecond)
+				f.emit(id, iris.Event{Kind: iris.EventChunk, Text: "a"})
+			}
+			f.end(id, iris.StatusCompleted, "a", nil)
+		}
+		time.AfterFunc(5*time.Second, func() {
+			f.keys.mu.Lock()
+			defer f.keys.mu.Unlock()
+			for _, name := range []string{"all", "streamer"} {
+				c := f.keys.all[name]
+				c.Scopes = []iris.Scope{iris.ScopeTeamsRead}
+				f.keys.all[name] = c
+			}
+		})
+		var others sync.WaitGroup
+		defer others.Wait()
+		others.Go(func() {
+			time.Sleep(time.Second)
+			_, body, took := send(t, client, call{path: "/api/v1/messages/msg_00000000000000000000000001/stream", key: "streamer"})
+			if took > 5100*time.Millisecond || !strings.Contains(string(body), `"code":"FORBIDDEN"`) {
+				t.Errorf("another's, after %s: %.200s", took, body[max(0, len(body)-200):])
+			}
+		})
+		if _, body, _ := send(t, client, call{path: "/api/v1/teams/backend/stream", body: `{"message":"chatty"}`}); !strings.Contains(string(body), "event: complete") {
+			t.Errorf("one's own ended with %.200s", body[max(0, len(body)-200):])
 		}
 	})
 }
