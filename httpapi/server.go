@@ -251,7 +251,7 @@ func New(cfg Config, d Dispatcher, store Store, auth Auth, log *slog.Logger) *Se
 	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
 	r.Use(s.outer)
 	r.NoRoute(func(g *gin.Context) {
-		s.fail(g, iris.Errorf(iris.CodeNotFound, "there is nothing at this path; docs/api.md lists what there is"))
+		s.fail(g, iris.Errorf(iris.CodeNotFound, "there is nothing at this path; GET /docs shows what there is"))
 	})
 	r.NoMethod(func(g *gin.Context) {
 		s.fail(g, iris.Errorf(iris.CodeMethodNotAllowed, "this path does not know %s; the header Allow says what it knows", clip(g.Request.Method)))

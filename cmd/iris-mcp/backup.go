@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -18,7 +19,12 @@ is at one moment. The server may run and goes on meanwhile. A file that exists i
 To go back to it, stop Iris, put the file in the place of iris.db in the data folder, remove
 iris.db-wal and iris.db-shm if they are there, and start Iris again.`,
 		Example: `  iris-mcp backup /var/backups/iris-$(date +%F).db`,
-		Args:    cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("which file? iris-mcp backup FILE, which must not exist yet")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			home, err := homeDir(cmd)
 			if err != nil {

@@ -95,7 +95,7 @@ func parseAge(text string) (time.Duration, error) {
 	} else {
 		var err error
 		if age, err = time.ParseDuration(text); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%q is no length of time", text)
 		}
 	}
 	if age <= 0 {

@@ -41,6 +41,9 @@ it is. A server that runs takes it up at once.`,
 			if !iris.TeamName.MatchString(name) {
 				return usage("%q cannot be a team's name: take letters, digits and . _ -, at most 64", name)
 			}
+			if name == (iris.Caller{Kind: iris.CallerKey}).From() || name == (iris.Caller{Kind: iris.CallerLocal}).From() {
+				return usage("%q cannot be a team's name: messages have this word for who is no team", name)
+			}
 			path, err := filepath.Abs(args[1])
 			if err != nil {
 				return err

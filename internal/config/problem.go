@@ -82,6 +82,9 @@ func syntax(file string, err error) Problems {
 	if strings.HasPrefix(text, "unknown anchor") {
 		line = 0
 	}
+	if strings.Contains(text, "cannot start any token") {
+		text += " (a tab, or a value that begins with @, % or a backquote): indent with blanks, put the value in quotes"
+	}
 	return Problems{{File: file, Line: line, Text: "not valid YAML: " + text}}
 }
 

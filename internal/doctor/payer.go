@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/iris-mcp/iris-mcp"
@@ -24,7 +25,10 @@ var payerVariables = []struct{ name, payer string }{
 
 // payers says what pays for the teams: the source, never what is in it.
 func (d *Doctor) payers() []Finding {
-	found := []Finding{d.payer("who pays", nil)}
+	var found []Finding
+	if len(d.Teams) == 0 || slices.ContainsFunc(d.Teams, func(t iris.Team) bool { return !decides(t) }) {
+		found = append(found, d.payer("who pays", nil))
+	}
 	for _, t := range d.Teams {
 		if decides(t) {
 			found = append(found, d.payer("who pays for "+t.Name, t.Env))
