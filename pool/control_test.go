@@ -45,6 +45,11 @@ func TestWakeStartsAProcessForTheNextSession(t *testing.T) {
 				if is {
 					started.Add(1)
 				}
+				for _, pr := range p.Processes("backend") {
+					if pr.State != iris.ProcessIdle || pr.Messages != 0 {
+						t.Errorf("a process that was woken is %s and has answered %d", pr.State, pr.Messages)
+					}
+				}
 			})
 		}
 		all.Wait()

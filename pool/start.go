@@ -28,7 +28,8 @@ const freeFailures = 2
 // the usual patience of 30 s still hears why.
 const maxDelay = 10 * time.Second
 
-// launch starts the CLI for a place that find made. On an error the place is gone.
+// launch starts the CLI for a place: that of a turn is busy from then on, a spare is idle. On
+// an error the place is gone.
 func (p *Pool) launch(ctx context.Context, pr *process) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -62,7 +63,11 @@ func (p *Pool) launch(ctx context.Context, pr *process) error {
 	}
 	pr.agent, pr.agentID = a, agentID
 	pr.started = time.Now()
-	p.busy(pr)
+	if pr.session.ID == "" {
+		p.rest(pr)
+	} else {
+		p.busy(pr)
+	}
 	p.work.Go(func() { p.watch(pr) })
 	p.log.Info("process started", "team", pr.team.Name, "pid", a.PID(), "session", pr.session.ID, "took", time.Since(began).Round(time.Millisecond))
 	if p.closing.Err() != nil {
@@ -235,19 +240,11 @@ func (p *Pool) keepSpares() {
 	}
 }
 
-// startSpare starts a process that has no session; with mu held. It rests when it is ready.
+// startSpare starts a process that has no session; with mu held.
 func (p *Pool) startSpare(pr *process) {
 	p.work.Go(func() {
 		if err := p.launch(p.closing, pr); err != nil {
 			p.log.Warn("no spare process", "team", pr.team.Name, "error", err)
-			return
-		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if pr.state == iris.ProcessBusy {
-			pr.turns = 0
-			p.rest(pr)
-			p.change()
 		}
 	})
 }
