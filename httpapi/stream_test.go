@@ -47,6 +47,9 @@ func TestResume(t *testing.T) {
 			if w.Code != tt.status {
 				t.Fatalf("status %d, want %d: %s", w.Code, tt.status, w.Body)
 			}
+			if tt.name == "beyond its end" && !strings.Contains(w.Body.String(), `"after names an event that has not happened; the last one has the number 10"`) {
+				t.Errorf("the answer does not name what was sent: %s", w.Body)
+			}
 			if tt.status == 200 {
 				var want strings.Builder
 				for _, n := range tt.events {

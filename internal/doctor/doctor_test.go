@@ -102,6 +102,12 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		{"a team has a payer of its own", func(_ *testing.T, d *doctor.Doctor) {
 			d.Teams[0].Env = map[string]string{"CLAUDE_CODE_USE_BEDROCK": "1"}
 		}, "ok|who pays for backend|Amazon Bedrock: CLAUDE_CODE_USE_BEDROCK of the team's env"},
+		{"not every team has a payer of its own", func(t *testing.T, d *doctor.Doctor) {
+			other := d.Teams[0]
+			other.Name, other.Env = "other", map[string]string{"CLAUDE_CODE_USE_BEDROCK": "1"}
+			d.Teams = append(d.Teams, other)
+			d.Getenv = func(string) string { return "" }
+		}, "warn|who pays|found neither a login"},
 		{"the data folder can be read by others", func(t *testing.T, d *doctor.Doctor) {
 			if err := os.Chmod(d.Home, 0o755); err != nil {
 				t.Fatal(err)
