@@ -161,6 +161,14 @@ func (s *Server) still(ctx context.Context, req *request) error {
 	return nil
 }
 
+// waited is still, for a request that has waited for what it is about to be told.
+func (s *Server) waited(ctx context.Context, req *request) error {
+	if time.Since(req.arrived) < recheck {
+		return nil
+	}
+	return s.still(ctx, req)
+}
+
 // credential is what the request shows, or empty. Basic authentication comes last: it may be
 // meant for a proxy in front of Iris.
 func credential(h http.Header) string {

@@ -73,6 +73,12 @@ func (s *Server) getMessage(ctx context.Context, req *request, in *messageIn) (*
 		if m, err = s.poll(ctx, req, m, milliseconds(in.Wait)); err != nil {
 			return nil, err
 		}
+		if err = s.waited(ctx, req); err == nil {
+			err = req.reach(m, req.route.scopes...)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	return s.view(ctx, req, m)
 }

@@ -144,10 +144,8 @@ func (s *Server) resume(ctx context.Context, req *request, team, lastEventID str
 	if m.Team != team {
 		return nil, iris.Errorf(iris.CodeMessageNotFound, "no message of this team has the id in Last-Event-ID")
 	}
-	if !req.caller.Is(m.Caller) {
-		if err := req.need(iris.ScopeMessagesRead, iris.ScopeMessagesStream); err != nil {
-			return nil, err
-		}
+	if err := req.reach(m, iris.ScopeMessagesRead, iris.ScopeMessagesStream); err != nil {
+		return nil, err
 	}
 	return s.goOn(ctx, req, m, "Last-Event-ID", after)
 }
@@ -173,6 +171,7 @@ func (s *Server) goOn(ctx context.Context, req *request, m iris.Message, field s
 
 // follow writes a message's events, from behind one to the last.
 func (s *Server) follow(req *request, m iris.Message, after int64) *streamOut {
+	m = iris.Message{ID: m.ID, Team: m.Team, Caller: m.Caller} // its answer may be long
 	return &streamOut{func(h huma.Context) {
 		g := humagin.Unwrap(h)
 		f := &follower{server: s, req: req, message: m, g: g, checked: time.Now()}
@@ -183,7 +182,7 @@ func (s *Server) follow(req *request, m iris.Message, after int64) *streamOut {
 		defer s.attend(req, g.Request.Header, m.ID)()
 		s.cfg.Metrics.Streams("sse", 1)
 		defer s.cfg.Metrics.Streams("sse", -1)
-		if err := f.run(g.Request.Context(), m.ID, after); err != nil {
+		if err := f.run(g.Request.Context(), after); err != nil {
 			req.code, req.err = iris.CodeInternal, err
 		}
 	}}
@@ -201,13 +200,13 @@ type follower struct {
 
 // run returns an error only if the events failed. A client that is gone or too slow, or a
 // server that ends, is none: the client goes on with the id of the last event it saw.
-func (f *follower) run(ctx context.Context, messageID string, after int64) error {
+func (f *follower) run(ctx context.Context, after int64) error {
 	ctx, stop := context.WithCancel(ctx)
 	var failed error // set before events is closed
 	events := make(chan iris.Event, 4)
 	go func() {
 		defer close(events)
-		for ev, err := range f.server.dispatcher.Events(ctx, messageID, after) {
+		for ev, err := range f.server.dispatcher.Events(ctx, f.message.ID, after) {
 			if err != nil {
 				failed = err
 				return

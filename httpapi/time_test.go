@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,39 +183,60 @@ func TestRevokedKey(t *testing.T) {
 	})
 }
 
-// TestKeyWithFewerRights: a stream of somebody else's message ends likewise when its key may no
-// longer read it; one's own goes on.
-func TestKeyWithFewerRights(t *testing.T) {
-	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
-		f.scripts["chatty"] = func(f *fake, id string) {
-			for range 100 {
-				time.Sleep(100 * time.Millisecond)
-				f.emit(id, iris.Event{Kind: iris.EventChunk, Text: "a"})
-			}
-			f.end(id, iris.StatusCompleted, "a", nil)
-		}
-		time.AfterFunc(5*time.Second, func() {
-			f.keys.mu.Lock()
-			defer f.keys.mu.Unlock()
-			for _, name := range []string{"all", "streamer"} {
-				c := f.keys.all[name]
-				c.Scopes = []iris.Scope{iris.ScopeTeamsRead}
-				f.keys.all[name] = c
-			}
+// TestRightsWhileItWaits: what a key has lost while its answer was on its way it is not told;
+// its own messages stay its own.
+func TestRightsWhileItWaits(t *testing.T) {
+	both := []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesRead, iris.ScopeMessagesWrite, iris.ScopeMessagesStream}
+	fewer := func(c iris.Caller) iris.Caller {
+		c.Scopes = []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesWrite, iris.ScopeMessagesStream}
+		return c
+	}
+	elsewhere := func(c iris.Caller) iris.Caller { c.Teams = []string{"frontend"}; return c }
+	others, ask := "/api/v1/messages/msg_00000000000000000000000001", "/api/v1/teams/backend/"
+	tests := []struct {
+		name   string
+		call   call
+		change func(iris.Caller) iris.Caller // nil: revoked
+		want   string                        // in the answer
+	}{
+		{"following another's message, with fewer scopes", call{path: others + "/stream"}, fewer, `"code":"FORBIDDEN"`},
+		{"following another's message, bound to other teams", call{path: others + "/stream"}, elsewhere, `"code":"FORBIDDEN"`},
+		{"its own stream, with fewer scopes", call{path: ask + "stream", body: `{"message":"chatty"}`}, fewer, "event: complete"},
+		{"waiting for another's message, with fewer scopes", call{path: others + "?wait=60000"}, fewer, `"code":"FORBIDDEN"`},
+		{"waiting for another's message, revoked", call{path: others + "?wait=60000"}, nil, `"code":"UNAUTHORIZED"`},
+		{"asking, with fewer scopes", call{path: ask + "ask", body: `{"question":"chatty"}`}, fewer, `"response":"done"`},
+		{"asking, revoked", call{path: ask + "ask", body: `{"question":"chatty"}`}, nil, `"code":"UNAUTHORIZED"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+				f.scripts["chatty"] = func(f *fake, id string) {
+					for range 10 {
+						time.Sleep(time.Second)
+						f.emit(id, iris.Event{Kind: iris.EventChunk, Text: "a"})
+					}
+					f.end(id, iris.StatusCompleted, "done", nil)
+				}
+				f.keys.mu.Lock()
+				f.keys.all["one"] = iris.Caller{Kind: iris.CallerKey, Name: "one", Scopes: both}
+				f.keys.mu.Unlock()
+				send(t, client, call{path: ask + "execute", body: `{"task":"chatty"}`})
+				time.AfterFunc(5500*time.Millisecond, func() {
+					if tt.change == nil {
+						f.revoke("one")
+						return
+					}
+					f.keys.mu.Lock()
+					defer f.keys.mu.Unlock()
+					f.keys.all["one"] = tt.change(f.keys.all["one"])
+				})
+				tt.call.key = "one"
+				if _, body, _ := send(t, client, tt.call); !strings.Contains(string(body), tt.want) {
+					t.Errorf("no %s in %s", tt.want, body)
+				}
+			})
 		})
-		var others sync.WaitGroup
-		defer others.Wait()
-		others.Go(func() {
-			time.Sleep(time.Second)
-			_, body, took := send(t, client, call{path: "/api/v1/messages/msg_00000000000000000000000001/stream", key: "streamer"})
-			if took > 5100*time.Millisecond || !strings.Contains(string(body), `"code":"FORBIDDEN"`) {
-				t.Errorf("another's, after %s: %.200s", took, body[max(0, len(body)-200):])
-			}
-		})
-		if _, body, _ := send(t, client, call{path: "/api/v1/teams/backend/stream", body: `{"message":"chatty"}`}); !strings.Contains(string(body), "event: complete") {
-			t.Errorf("one's own ended with %.200s", body[max(0, len(body)-200):])
-		}
-	})
+	}
 }
 
 // TestSlowReader: who does not read is dropped, and nobody else notices.

@@ -75,7 +75,6 @@ func laterOnly(was, is *Config) []string {
 		{"api.host", was.API.Host != is.API.Host},
 		{"api.port", was.API.Port != is.API.Port},
 		{"api.tls", was.API.TLS != is.API.TLS}, // other files; what is in them may change
-		{"api.tls", was.API.TLS != is.API.TLS},
 	} {
 		if k.changed {
 			keys = append(keys, k.key)
