@@ -158,6 +158,7 @@ func setHuma() {
 	validation.MsgExpectedMaxLength = "must have at most %d characters"
 	validation.MsgExpectedMinItems = "must have at least %d items"
 	validation.MsgExpectedMaxItems = "must have at most %d items"
+	validation.MsgExpectedMaxProperties = "must have at most %d fields"
 	validation.MsgExpectedMatchExactlyOneSchema = "has none of the forms that it may have"
 	validation.MsgExpectedBePattern = "must be %s"
 }

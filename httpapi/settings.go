@@ -54,7 +54,7 @@ type TeamSettings struct {
 	PermissionMode     maybe[string]             `json:"permissionMode,omitempty" enum:"default,acceptEdits,plan,dontAsk,bypassPermissions,auto,manual" doc:"Claude Code's own mode. Needs admin:*"`
 	AppendSystemPrompt maybe[string]             `json:"appendSystemPrompt,omitempty" maxLength:"100000" doc:"Added to Claude Code's system prompt. Needs admin:*"`
 	ClaudePath         maybe[string]             `json:"claudePath,omitempty" maxLength:"4096" doc:"The program to run. Needs admin:*"`
-	Env                maybe[map[string]*string] `json:"env,omitempty" doc:"Variables of its processes; in a change, those that are not named stay, and null takes one out. Needs admin:*"`
+	Env                maybe[map[string]*string] `json:"env,omitempty" maxProperties:"100" doc:"Variables of its processes, at most 100 in a request; in a change, those that are not named stay, and null takes one out. Needs admin:*"`
 }
 
 type createTeamIn struct {

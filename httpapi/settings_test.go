@@ -93,6 +93,8 @@ func TestTeamsAreChanged(t *testing.T) {
 		{"a change", call{method: "PATCH", path: teams + "/backend", body: `{"description":"y","color":null,"turnTimeout":1}`}, 200, `"name":"backend"`,
 			`change backend description="y" color=<nil> turnTimeout=1000000`},
 		{"a change of variables", call{method: "PATCH", path: teams + "/backend", body: `{"env":{"A":"1","B":null}}`}, 200, "", `change backend env.A="1" env.B=<nil>`},
+		{"a change of too many variables", call{method: "PATCH", path: teams + "/backend", body: `{"env":{` + variables(101) + `}}`}, 400, "env must have at most 100 fields", ""},
+		{"too many tools", call{method: "PATCH", path: teams + "/backend", body: `{"disallowedTools":["Bash"` + strings.Repeat(`,"Bash"`, 1000) + `]}`}, 400, "disallowedTools must have at most 1000 ", ""},
 		{"all variables away", call{method: "PATCH", path: teams + "/backend", body: `{"env":null}`}, 200, "", `change backend env=<nil>`},
 		{"another folder", call{method: "PATCH", path: teams + "/backend", body: `{"path":"/n"}`}, 200, "", `change backend path="/n"`},
 		{"no change", call{method: "PATCH", path: teams + "/backend", body: `{}`}, 200, `"name":"backend"`, ""},
@@ -118,6 +120,15 @@ func TestTeamsAreChanged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// variables is n members of an env.
+func variables(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf(`"V%d":"x"`, i)
+	}
+	return strings.Join(all, ",")
 }
 
 // TestWhatNeedsAdmin: who may only write teams gives none more than others have.
