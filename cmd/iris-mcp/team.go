@@ -133,20 +133,22 @@ func tellServer(cmd *cobra.Command, name string, there bool) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
 	defer cancel()
-	for {
-		teams, err := client.Teams.List(ctx)
+	for until := time.Now().Add(3 * time.Second); ; {
+		all, err := client.Teams.Overview(ctx)
 		text := ""
-		switch has := slices.ContainsFunc(teams, func(t sdk.TeamInfo) bool { return t.Name == name }); {
+		switch has := err == nil && slices.ContainsFunc(all.Teams, func(t sdk.TeamInfo) bool { return t.Name == name }); {
 		case errors.Is(err, sdk.ErrUnreachable):
 			text = `no server runs; it counts from the next start ("iris-mcp serve")`
-		case err == nil && has == there:
+		case err == nil && has == there && all.ConfigError == "":
 			text = "the server at " + client.BaseURL() + " has taken it up"
-		case err != nil || !pause(ctx, 50*time.Millisecond):
-			text = "the server at " + client.BaseURL() + " has not taken it up: it uses another configuration, or its log says why"
-		default:
+		case err == nil && time.Now().Before(until) && pause(ctx, 50*time.Millisecond):
 			continue
+		case err == nil && all.ConfigError != "":
+			text = "the server at " + client.BaseURL() + " has not taken it up; the configuration has errors, and what it said before is in force:\n" + printable(all.ConfigError)
+		default:
+			text = "the server at " + client.BaseURL() + " has not taken it up: it uses another configuration, or its log says why"
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 		return err
