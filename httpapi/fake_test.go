@@ -36,6 +36,7 @@ type fake struct {
 	eventErr error         // of Events, after what is there
 	controls []string      // what was asked of processes
 	wakes    time.Duration // how long a wake takes
+	watches  time.Duration // how long it takes to find a team's messages
 }
 
 func newFake() *fake {
@@ -123,6 +124,11 @@ func (f *fake) add(id string, ev iris.Event) {
 func (f *fake) Watch(ctx context.Context, team string) (iter.Seq2[iris.News, error], error) {
 	if _, ok := f.statuses[team]; !ok {
 		return nil, iris.Errorf(iris.CodeTeamNotFound, "team %q does not exist", team)
+	}
+	select {
+	case <-time.After(f.watches):
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read the living messages: %w", ctx.Err())
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -190,8 +190,12 @@ func (c *client) take(text []byte) {
 	}
 }
 
-// refuse says why a frame was refused.
+// refuse says why a frame was refused, if there is still somebody to tell: that nobody is may
+// be why.
 func (c *client) refuse(req *request, ref string, err error) {
+	if c.ctx.Err() != nil {
+		return
+	}
 	f := c.errorOf(req, err)
 	f.Ref = ref
 	c.send(f)

@@ -702,6 +702,21 @@ func TestSocketBehind(t *testing.T) {
 }
 
 // TestSocketBrokenEvents: the message ends for this client with an error, and the rest goes on.
+// TestSocketHangsUp: a client that goes while its frame is looked into is no fault of anybody.
+func TestSocketHangsUp(t *testing.T) {
+	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+		f.watches = time.Second
+		l := dial(t, client, "all")
+		l.say(`{"type":"subscribe","team":"backend"}`)
+		synctest.Wait()
+		l.CloseNow()
+		time.Sleep(2 * time.Second)
+		if log := f.logged.String(); strings.Contains(log, "living messages") {
+			t.Error(log)
+		}
+	})
+}
+
 func TestSocketBrokenEvents(t *testing.T) {
 	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
 		f.eventErr = errors.New("disk: secret")
