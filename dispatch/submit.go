@@ -63,16 +63,18 @@ func (d *Dispatcher) Submit(ctx context.Context, a iris.Ask) (iris.Message, erro
 	if a.Task && !a.NoDedupe {
 		dedupe = sameness(a)
 	}
+	id := m.ID
+	d.desk.setLeave(id, a.Until) // before anybody can end it, which forgets this
 	m, created, err := d.store.Accept(ctx, m, fresh, dedupe)
+	if !created {
+		d.desk.setLeave(id, time.Time{})
+	}
 	if err != nil {
 		if e, ok := errors.AsType[*iris.Error](err); ok && e.Code == iris.CodeQueueFull {
 			e.RetryAt = d.pace.next()
 			e.Message += fmt.Sprintf("; try again in %s", time.Until(e.RetryAt).Round(time.Second))
 		}
 		return iris.Message{}, err
-	}
-	if created && !a.Until.IsZero() {
-		d.desk.setLeave(m.ID, a.Until)
 	}
 	if created {
 		d.watchers.tell(m)
