@@ -14,8 +14,9 @@ MODULES := . sdk/go
 
 .PHONY: build demo test check lint fmt vet unit contract attack e2e clients storm chaos soak claude bench clean
 
+# The tag leaves out gin's msgpack, which nothing here speaks: 9 MB of the program, 2 of its memory.
 build:
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/iris-mcp ./cmd/iris-mcp
+	go build -trimpath -tags nomsgpack -ldflags "-X main.version=$(VERSION)" -o bin/iris-mcp ./cmd/iris-mcp
 
 # The person's own claude, else the pinned one, fetched into .cache.
 demo: build
