@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,27 +24,15 @@ import (
 	"github.com/iris-mcp/iris-mcp/internal/drive"
 )
 
-var program string // iris-mcp, built for this run
+var binary string // iris-mcp, built for this run
 
+// TestMain plays claude when a team starts it, and else builds iris-mcp and runs the tests.
 func TestMain(m *testing.M) {
 	agenttest.Main()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "iris-chaos-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		program = filepath.Join(dir, "iris-mcp")
-		build := exec.Command("go", "build", "-o", program, "../cmd/iris-mcp")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		err = build.Run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "chaos:", err)
-		return 1
-	}
-	return m.Run()
+	os.Exit(drive.WithBinary(func(built string) int {
+		binary = built
+		return m.Run()
+	}))
 }
 
 // longer is how many times as long as in the suite a test is to take.
@@ -93,7 +80,7 @@ func newSite(t *testing.T, teams []string, change func(config map[string]any)) *
 	if change != nil {
 		change(config)
 	}
-	s.opts = drive.Options{Binary: program, Home: filepath.Join(dir, "home"), Env: os.Environ(), Config: config}
+	s.opts = drive.Options{Binary: binary, Home: filepath.Join(dir, "home"), Env: os.Environ(), Config: config}
 	t.Cleanup(func() {
 		if s.Server != nil {
 			s.Server.Stop()

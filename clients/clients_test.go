@@ -36,19 +36,10 @@ var binary string // iris-mcp, built for this run
 // TestMain plays claude when a team starts it, and else builds iris-mcp and runs the tests.
 func TestMain(m *testing.M) {
 	agenttest.Main()
-	dir, err := os.MkdirTemp("", "iris-clients-")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "iris-mcp")
-	build := exec.Command("go", "build", "-o", binary, "../cmd/iris-mcp")
-	build.Stderr = os.Stderr
-	code := 1
-	if err := build.Run(); err == nil {
-		code = m.Run()
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(drive.WithBinary(func(built string) int {
+		binary = built
+		return m.Run()
+	}))
 }
 
 // rig is a server and, at an origin of its own, what the clients steer the test with: /kill

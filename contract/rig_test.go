@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -32,22 +31,13 @@ var binary string // iris-mcp, built for this run
 // TestMain plays claude when a team starts it, and else builds iris-mcp and runs the tests.
 func TestMain(m *testing.M) {
 	agenttest.Main()
-	dir, err := os.MkdirTemp("", "iris-contract-")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "iris-mcp")
-	build := exec.Command("go", "build", "-o", binary, "../cmd/iris-mcp")
-	build.Stderr = os.Stderr
-	code := 1
-	if err := build.Run(); err == nil {
-		code = m.Run()
-	}
-	if code == 0 {
-		code = seen.check()
-	}
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(drive.WithBinary(func(built string) int {
+		binary = built
+		if code := m.Run(); code != 0 {
+			return code
+		}
+		return seen.check()
+	}))
 }
 
 // keys are those of the file, by name; their credentials are made of the names.

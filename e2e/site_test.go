@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -18,18 +17,12 @@ import (
 	"time"
 
 	sdk "github.com/iris-mcp/go-client"
+	"github.com/iris-mcp/iris-mcp/internal/drive"
 	"gopkg.in/yaml.v3"
 )
 
 // program builds iris-mcp once, with the race detector, so that what is tested is what is there.
-var program = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(buildDir, "iris-mcp")
-	out, err := exec.Command("go", "build", "-race", "-o", path, "../cmd/iris-mcp").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build iris-mcp: %w\n%s", err, out)
-	}
-	return path, nil
-})
+var program = sync.OnceValues(func() (string, error) { return drive.Build(buildDir, "-race") })
 
 // site is Iris on the real binary: a data folder, a configuration and, while it runs, a
 // process.
