@@ -348,11 +348,13 @@ func TestAnAnswerThatIsThereIsGivenWhateverElseEnds(t *testing.T) {
 type unreadable struct {
 	dispatch.Store
 	dispatch.Bus
-	end iris.Message
+	fault error
+	end   iris.Message
+	again iris.Job
 }
 
-func (*unreadable) Message(context.Context, string) (iris.Message, error) {
-	return iris.Message{}, errors.New("disk on fire")
+func (u *unreadable) Message(context.Context, string) (iris.Message, error) {
+	return iris.Message{}, u.fault
 }
 
 func (u *unreadable) Finish(_ context.Context, m iris.Message, _ int, _ iris.Event) error {
@@ -360,12 +362,39 @@ func (u *unreadable) Finish(_ context.Context, m iris.Message, _ int, _ iris.Eve
 	return nil
 }
 
-func TestAClaimedMessageThatCannotBeReadEnds(t *testing.T) {
-	u := &unreadable{}
-	d := dispatch.New(dispatch.Config{}, teams{}, u, u, &actor{}, nil, slog.New(slog.DiscardHandler))
-	d.Run(t.Context(), iris.Job{ID: "job_1", MessageID: "msg_1", Attempt: 1}, reasons)
-	if u.end.ID != "msg_1" || u.end.Status != iris.StatusFailed || u.end.Err.Code != iris.CodeInternal {
-		t.Errorf("it ended as %+v", u.end)
+func (u *unreadable) Return(_ context.Context, j iris.Job, _ *iris.Metadata, _ time.Time) error {
+	u.again = j
+	return nil
+}
+
+func (*unreadable) Publish(iris.Event) {}
+
+func TestAClaimedMessageThatCannotBeRead(t *testing.T) {
+	passes := &iris.Error{Code: iris.CodeInternal, Message: "the disk fails", Retry: true}
+	for _, tt := range []struct {
+		name  string
+		fault error
+		job   iris.Job
+		again bool
+	}{
+		{"ends", errors.New("disk on fire"), iris.Job{Task: true, Attempt: 1}, false},
+		{"ends, as somebody waits for it", passes, iris.Job{Attempt: 1}, false},
+		{"runs again, if the fault may pass", passes, iris.Job{Task: true, Attempt: 1}, true},
+		{"ends with its last attempt", passes, iris.Job{Task: true, Attempt: 3}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			u := &unreadable{fault: tt.fault}
+			cfg := dispatch.Config{MaxAttempts: func() int { return 3 }, Backoff: func() time.Duration { return time.Second }}
+			d := dispatch.New(cfg, teams{}, u, u, &actor{}, deaf{}, slog.New(slog.DiscardHandler))
+			tt.job.ID, tt.job.MessageID = "job_1", "msg_1"
+			d.Run(t.Context(), tt.job, reasons)
+			switch {
+			case tt.again && (u.again.ID != "job_1" || u.end.ID != ""):
+				t.Errorf("it was not handed back, it ended as %+v", u.end)
+			case !tt.again && (u.again.ID != "" || u.end.ID != "msg_1" || u.end.Status != iris.StatusFailed || u.end.Err.Code != iris.CodeInternal):
+				t.Errorf("it ended as %+v", u.end)
+			}
+		})
 	}
 }
 

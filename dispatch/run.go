@@ -22,18 +22,18 @@ const storeAgain = time.Second // between tries to store what became of a turn
 // fails, by the same rule as after a crash; a job whose lease was lost is left alone.
 func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 	log := d.log.With("message", j.MessageID, "team", j.Team, "job", j.ID, "attempt", j.Attempt)
-	m, err := d.store.Message(ctx, j.MessageID)
-	if err != nil {
-		log.Error("a claimed message can't be read", "error", err)
-		d.finish(ctx, ended(iris.Message{ID: j.MessageID}, iris.StatusFailed, iris.AsError(err)), j)
-		return
-	}
-	d.watchers.tell(m)
 	var res iris.Result
-	if err = d.spare(m); err == nil {
-		began := time.Now()
-		res, err = d.turn(ctx, m, j)
-		d.rest(m.Team, began, err)
+	m, err := d.store.Message(ctx, j.MessageID)
+	if err == nil {
+		d.watchers.tell(m)
+		if err = d.spare(m); err == nil {
+			began := time.Now()
+			res, err = d.turn(ctx, m, j)
+			d.rest(m.Team, began, err)
+		}
+	} else { // the record fails, which may pass: as much of the message as its job knows
+		log.Error("a claimed message can't be read", "error", err)
+		m = iris.Message{ID: j.MessageID, Team: j.Team, Task: j.Task, Attempts: j.Attempt, MaxAttempts: d.cfg.MaxAttempts(), CreatedAt: time.Now()}
 	}
 	d.pace.over()
 	if err == nil || res.Metadata.Turns > 0 { // else there is nothing to tell of it
