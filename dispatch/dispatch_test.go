@@ -344,26 +344,27 @@ func TestAnAnswerThatIsThereIsGivenWhateverElseEnds(t *testing.T) {
 	}
 }
 
-// unreadable is a record that cannot be read, and a bus that keeps what it is given.
+// unreadable is a record that cannot be read so many times, and a bus that keeps what it is given.
 type unreadable struct {
 	dispatch.Store
 	dispatch.Bus
 	fault error
+	times int
 	end   iris.Message
-	again iris.Job
 }
 
 func (u *unreadable) Message(context.Context, string) (iris.Message, error) {
+	if u.times == 0 {
+		return iris.Message{ID: "msg_1", Team: "ask", Text: "hello", CreatedAt: time.Now()}, nil
+	}
+	u.times--
 	return iris.Message{}, u.fault
 }
 
+func (*unreadable) Session(context.Context, string) (iris.Session, error) { return iris.Session{}, nil }
+
 func (u *unreadable) Finish(_ context.Context, m iris.Message, _ int, _ iris.Event) error {
 	u.end = m
-	return nil
-}
-
-func (u *unreadable) Return(_ context.Context, j iris.Job, _ *iris.Metadata, _ time.Time) error {
-	u.again = j
 	return nil
 }
 
@@ -374,26 +375,27 @@ func TestAClaimedMessageThatCannotBeRead(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		fault error
-		job   iris.Job
-		again bool
+		times int
+		ends  iris.Status // none: it is left to the next owner
+		after time.Duration
 	}{
-		{"ends", errors.New("disk on fire"), iris.Job{Task: true, Attempt: 1}, false},
-		{"ends, as somebody waits for it", passes, iris.Job{Attempt: 1}, false},
-		{"runs again, if the fault may pass", passes, iris.Job{Task: true, Attempt: 1}, true},
-		{"ends with its last attempt", passes, iris.Job{Task: true, Attempt: 3}, false},
+		{"ends", errors.New("disk on fire"), 1, iris.StatusFailed, 0},
+		{"runs when the fault has passed", passes, 5, iris.StatusCompleted, 5 * time.Second},
+		{"is left alone when Iris stops before that", passes, 100, "", time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			u := &unreadable{fault: tt.fault}
-			cfg := dispatch.Config{MaxAttempts: func() int { return 3 }, Backoff: func() time.Duration { return time.Second }}
-			d := dispatch.New(cfg, teams{}, u, u, &actor{}, deaf{}, slog.New(slog.DiscardHandler))
-			tt.job.ID, tt.job.MessageID = "job_1", "msg_1"
-			d.Run(t.Context(), tt.job, reasons)
-			switch {
-			case tt.again && (u.again.ID != "job_1" || u.end.ID != ""):
-				t.Errorf("it was not handed back, it ended as %+v", u.end)
-			case !tt.again && (u.again.ID != "" || u.end.ID != "msg_1" || u.end.Status != iris.StatusFailed || u.end.Err.Code != iris.CodeInternal):
-				t.Errorf("it ended as %+v", u.end)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				u := &unreadable{fault: tt.fault, times: tt.times}
+				d := dispatch.New(dispatch.Config{}, teams{}, u, u, &actor{}, nil, slog.New(slog.DiscardHandler))
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				time.AfterFunc(time.Minute, func() { cancel(queue.ErrShutdown) })
+				began := time.Now()
+				d.Run(ctx, iris.Job{ID: "job_1", MessageID: "msg_1", Team: "ask", Attempt: 1}, reasons)
+				if took := time.Since(began); u.end.Status != tt.ends || took != tt.after {
+					t.Errorf("it ended as %+v after %v", u.end, took)
+				}
+			})
 		})
 	}
 }

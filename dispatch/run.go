@@ -15,25 +15,31 @@ type Reasons struct {
 	LeaseLost error // the job belongs to somebody else now
 }
 
-const storeAgain = time.Second // between tries to store what became of a turn
+const (
+	storeAgain = time.Second // between tries of what a fault of the record prevents
+	endless    = "what became of a message can't be stored"
+)
 
 // Run runs the message of a job to its end, or to the next attempt. The context ends with one
 // of the reasons when it must stop: a message cut off by a shutdown goes back to the queue or
 // fails, by the same rule as after a crash; a job whose lease was lost is left alone.
 func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 	log := d.log.With("message", j.MessageID, "team", j.Team, "job", j.ID, "attempt", j.Attempt)
-	var res iris.Result
-	m, err := d.store.Message(ctx, j.MessageID)
-	if err == nil {
-		d.watchers.tell(m)
-		if err = d.spare(m); err == nil {
-			began := time.Now()
-			res, err = d.turn(ctx, m, j)
-			d.rest(m.Team, began, err)
-		}
-	} else { // the record fails, which may pass: as much of the message as its job knows
+	m, err := d.claimed(ctx, j)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return // the next owner settles it
+	case err != nil:
 		log.Error("a claimed message can't be read", "error", err)
-		m = iris.Message{ID: j.MessageID, Team: j.Team, Task: j.Task, Attempts: j.Attempt, MaxAttempts: d.cfg.MaxAttempts(), CreatedAt: time.Now()}
+		d.finish(ctx, ended(iris.Message{ID: j.MessageID}, iris.StatusFailed, iris.AsError(err)), j)
+		return
+	}
+	d.watchers.tell(m)
+	var res iris.Result
+	if err = d.spare(m); err == nil {
+		began := time.Now()
+		res, err = d.turn(ctx, m, j)
+		d.rest(m.Team, began, err)
 	}
 	d.pace.over()
 	if err == nil || res.Metadata.Turns > 0 { // else there is nothing to tell of it
@@ -74,6 +80,18 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 	}
 	d.finish(ctx, end, j)
 	log.Info("message ended", "status", end.Status, "took", end.Duration().Round(time.Millisecond))
+}
+
+// claimed reads the message of a claimed job, for as long as it takes the record to come back
+// from a fault that may pass: what cannot be read cannot be ended either.
+func (d *Dispatcher) claimed(ctx context.Context, j iris.Job) (m iris.Message, err error) {
+	d.insist(ctx, j.MessageID, "a claimed message can't be read", func(ctx context.Context) error {
+		if m, err = d.store.Message(ctx, j.MessageID); worthwhile(err) {
+			return err
+		}
+		return nil
+	})
+	return m, err
 }
 
 // turn runs one turn of the message.
@@ -130,7 +148,7 @@ func (d *Dispatcher) end(messageID string) {
 
 // finish stores the message's end.
 func (d *Dispatcher) finish(ctx context.Context, end iris.Message, j iris.Job) {
-	if d.insist(ctx, end.ID, func(ctx context.Context) error { return d.bus.Finish(ctx, end, j.Attempt, last(end)) }) {
+	if d.insist(ctx, end.ID, endless, func(ctx context.Context) error { return d.bus.Finish(ctx, end, j.Attempt, last(end)) }) {
 		d.forget(end.ID)
 	}
 }
@@ -139,7 +157,7 @@ func (d *Dispatcher) finish(ctx context.Context, end iris.Message, j iris.Job) {
 // message cancelled meanwhile finds it running before and waiting after, so the wish is looked
 // for once it waits (see Cancel for the other half).
 func (d *Dispatcher) handBack(ctx context.Context, m iris.Message, j iris.Job, runAt time.Time) {
-	if !d.insist(ctx, m.ID, func(ctx context.Context) error { return d.store.Return(ctx, j, m.Metadata, runAt) }) {
+	if !d.insist(ctx, m.ID, endless, func(ctx context.Context) error { return d.store.Return(ctx, j, m.Metadata, runAt) }) {
 		return
 	}
 	d.queue.Wake()
@@ -151,9 +169,9 @@ func (d *Dispatcher) handBack(ctx context.Context, m iris.Message, j iris.Job, r
 	}
 }
 
-// insist stores what became of a turn, and tries again until the store takes it or Iris stops:
-// then the next owner settles it. It reports whether there is nothing more to store.
-func (d *Dispatcher) insist(ctx context.Context, messageID string, do func(context.Context) error) bool {
+// insist does something with the record, and tries again until that works or Iris stops: then
+// the next owner settles the message. It reports whether there is nothing more to do.
+func (d *Dispatcher) insist(ctx context.Context, messageID, fault string, do func(context.Context) error) bool {
 	for tries := 1; ; tries++ {
 		err := do(context.WithoutCancel(ctx))
 		if err == nil {
@@ -164,7 +182,7 @@ func (d *Dispatcher) insist(ctx context.Context, messageID string, do func(conte
 			return true
 		}
 		if tries&(tries-1) == 0 { // less and less often
-			d.log.Error("what became of a message can't be stored; trying again", "message", messageID, "tries", tries, "error", err)
+			d.log.Error(fault+"; trying again", "message", messageID, "tries", tries, "error", err)
 		}
 		select {
 		case <-time.After(storeAgain):

@@ -25,8 +25,8 @@ const (
 	addJob = `INSERT INTO job (` + jobColumns + `, state, next, rank, worker, dedupe)
 		VALUES ($1, 'turn', $2, $3, $4, $5, $6, 0, 0, 0, 'waiting', $7, $8, '', $9)`
 
-	finishMessage = `UPDATE message SET status = $2, completed_at = $3, response = $4, error = $5, metadata = $6
-		WHERE id = $1 RETURNING team, caller_kind, caller_name`
+	finishMessage = `UPDATE message SET status = $2, completed_at = $3, response = $4, error = $5, metadata = coalesce($6, metadata)
+		WHERE id = $1 RETURNING team, caller_kind, caller_name, metadata`
 	addUsage = `INSERT INTO usage (team, caller_kind, caller_name, day, messages, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd)
 		VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9)
 		ON CONFLICT (team, caller_kind, caller_name, day) DO UPDATE SET
@@ -146,7 +146,7 @@ func (tx tx) enqueue(m iris.Message, dedupe string) error {
 }
 
 // Finish writes the one final state of a message: Status, Response, Err, Metadata and
-// CompletedAt (zero: last.At) of m, the job's end and the last event, which the caller has
+// CompletedAt (zero: last.At) of m (without Metadata: that of earlier attempts stays), the job's end and the last event, which the caller has
 // numbered; whoever is to be told of it is told from then on. With an attempt above zero it does so only if the job runs under that attempt;
 // with zero, only if the job waits. Otherwise it writes nothing and gives ErrFinal.
 func (db *DB) Finish(ctx context.Context, m iris.Message, attempt int, last iris.Event) error {
@@ -193,12 +193,10 @@ func (db *DB) finish(ctx context.Context, m iris.Message, attempt int, last iris
 		}
 		var team string
 		var caller iris.Caller
-		if err := tx.row(finishMessage, m.ID, m.Status, millis(m.CompletedAt), m.Response, failure, metadata).Scan(&team, &caller.Kind, &caller.Name); err != nil {
-			return err
-		}
 		var did iris.Metadata
-		if m.Metadata != nil {
-			did = *m.Metadata
+		if err := tx.row(finishMessage, m.ID, m.Status, millis(m.CompletedAt), m.Response, failure, metadata).
+			Scan(&team, &caller.Kind, &caller.Name, structure{&did}); err != nil {
+			return err
 		}
 		u := did.Usage
 		if _, err := tx.exec(addUsage, team, caller.Kind, caller.Name, m.CompletedAt.Unix()/(24*60*60),

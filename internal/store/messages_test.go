@@ -345,10 +345,18 @@ func TestUsageIsTheSumOfWhatFinished(t *testing.T) {
 	end(accept(t, db, ask("api", local)), nil, now)
 	end(accept(t, db, ask("web", local)), did, now)
 	finish(t, db, accept(t, db, ask("api", local)), 0)
+	again := accept(t, db, ask("api", local, task)) // what its first attempt did counts, whoever ends it
+	if err := db.Return(t.Context(), mustClaim(t, db, again), did, now); err != nil {
+		t.Fatal(err)
+	}
+	end(again, nil, now)
 	accept(t, db, ask("api", local))
 	db = reopen(t, path)
+	if m, err := db.Message(t.Context(), again.ID); err != nil || m.Metadata == nil || m.Metadata.CostUSD != did.CostUSD {
+		t.Errorf("of its first attempt there is left %+v (%v)", m.Metadata, err)
+	}
 	got, err := db.Usage(t.Context(), "api")
-	want := iris.TeamUsage{Messages: 5, CostUSD: 0.75, Usage: iris.Usage{InputTokens: 3, OutputTokens: 60, CacheReadTokens: 900, CacheWriteTokens: 12000}}
+	want := iris.TeamUsage{Messages: 6, CostUSD: 1, Usage: iris.Usage{InputTokens: 4, OutputTokens: 80, CacheReadTokens: 1200, CacheWriteTokens: 16000}}
 	if err != nil || got != want {
 		t.Errorf("usage %+v (%v), want %+v", got, err, want)
 	}
