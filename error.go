@@ -163,6 +163,10 @@ func AsError(err error) *Error {
 	return &Error{Code: CodeInternal, Message: "something went wrong inside Iris; the log says what", Err: err}
 }
 
+// ErrExpired is why a credential is refused that was good until it came to its own end, which
+// nobody hastened.
+var ErrExpired = errors.New("the credential has expired")
+
 // ErrFinal is what comes back when a message already has its one final state, or when the
 // job's lease has gone to another attempt.
 var ErrFinal = errors.New("the message already ended, or its job belongs to another attempt")

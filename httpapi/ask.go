@@ -84,7 +84,7 @@ func (s *Server) await(ctx context.Context, req *request, m iris.Message, patien
 		final, err = s.withdraw(ctx, req, m)
 	}
 	if err == nil {
-		err = cmp.Or(s.waited(ctx, req), final.Outcome())
+		err = cmp.Or(s.waited(ctx, req, final), final.Outcome())
 	}
 	if err != nil {
 		return iris.Message{}, about(ctx, m.ID, err)

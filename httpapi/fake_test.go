@@ -37,6 +37,7 @@ type fake struct {
 	controls []string      // what was asked of processes
 	wakes    time.Duration // how long a wake takes
 	watches  time.Duration // how long it takes to find a team's messages
+	slow     bool          // a cancel waits for the end that comes by itself
 }
 
 func newFake() *fake {
@@ -275,7 +276,9 @@ func (f *fake) Events(ctx context.Context, id string, after int64) iter.Seq2[iri
 }
 
 func (f *fake) Cancel(ctx context.Context, id string) (iris.Message, error) {
-	f.end(id, iris.StatusCancelled, "", nil)
+	if !f.slow {
+		f.end(id, iris.StatusCancelled, "", nil)
+	}
 	return f.Wait(ctx, id)
 }
 
@@ -461,6 +464,8 @@ type keys struct {
 	mu  sync.Mutex
 	all map[string]iris.Caller
 	err error
+
+	gone error // what is said of a key that is not there; nil: that it is wrong
 }
 
 func newKeys() *keys {
@@ -493,6 +498,9 @@ func (k *keys) Caller(_ context.Context, credential string) (iris.Caller, error)
 	}
 	if credential == "" {
 		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "Missing or invalid Authorization header: send an API key")
+	}
+	if k.gone != nil {
+		return iris.Caller{}, k.gone
 	}
 	return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "Invalid API key: use another one")
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -161,12 +162,16 @@ func (s *Server) still(ctx context.Context, req *request) error {
 	return nil
 }
 
-// waited is still, for a request that has waited for what it is about to be told.
-func (s *Server) waited(ctx context.Context, req *request) error {
+// waited looks again whether a request that has waited may be told what became of the message.
+// A key or token that only expired meanwhile was good for this: nobody took it away.
+func (s *Server) waited(ctx context.Context, req *request, m iris.Message) error {
 	if time.Since(req.arrived) < recheck {
 		return nil
 	}
-	return s.still(ctx, req)
+	if err := s.still(ctx, req); err != nil && !errors.Is(err, iris.ErrExpired) {
+		return err
+	}
+	return req.reach(m, req.route.scopes...)
 }
 
 // credential is what the request shows, or empty. Basic authentication comes last: it may be

@@ -73,10 +73,7 @@ func (s *Server) getMessage(ctx context.Context, req *request, in *messageIn) (*
 		if m, err = s.poll(ctx, req, m, milliseconds(in.Wait)); err != nil {
 			return nil, err
 		}
-		if err = s.waited(ctx, req); err == nil {
-			err = req.reach(m, req.route.scopes...)
-		}
-		if err != nil {
+		if err := s.waited(ctx, req, m); err != nil {
 			return nil, err
 		}
 	}
@@ -111,6 +108,9 @@ func (s *Server) cancel(ctx context.Context, req *request, in *cancelIn) (*messa
 		final, err = s.store.Message(ctx, m.ID) // it will end; its status says that it has not yet
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := s.waited(ctx, req, final); err != nil {
 		return nil, err
 	}
 	return s.view(ctx, req, final)

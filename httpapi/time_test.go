@@ -186,30 +186,52 @@ func TestRevokedKey(t *testing.T) {
 // TestRightsWhileItWaits: what a key has lost while its answer was on its way it is not told;
 // its own messages stay its own.
 func TestRightsWhileItWaits(t *testing.T) {
-	both := []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesRead, iris.ScopeMessagesWrite, iris.ScopeMessagesStream}
-	fewer := func(c iris.Caller) iris.Caller {
+	type change func(f *front, c iris.Caller)
+	set := func(f *front, c iris.Caller) { f.keys.all["one"] = c }
+	fewer := func(f *front, c iris.Caller) {
 		c.Scopes = []iris.Scope{iris.ScopeTeamsRead, iris.ScopeMessagesWrite, iris.ScopeMessagesStream}
-		return c
+		set(f, c)
 	}
-	elsewhere := func(c iris.Caller) iris.Caller { c.Teams = []string{"frontend"}; return c }
-	others, ask := "/api/v1/messages/msg_00000000000000000000000001", "/api/v1/teams/backend/"
+	only := func(f *front, c iris.Caller) { c.Scopes = []iris.Scope{iris.ScopeTeamsRead}; set(f, c) }
+	elsewhere := func(f *front, c iris.Caller) { c.Teams = []string{"frontend"}; set(f, c) }
+	revoked := func(f *front, _ iris.Caller) { delete(f.keys.all, "one") }
+	expired := func(f *front, _ iris.Caller) {
+		f.keys.gone = iris.Errorf(iris.CodeUnauthorized, "API key expired: get another one").Because(iris.ErrExpired)
+		delete(f.keys.all, "one")
+	}
+	const (
+		forbidden, unauthorized = `"code":"FORBIDDEN"`, `"code":"UNAUTHORIZED"`
+		loss, end               = 5500 * time.Millisecond, 10 * time.Second
+	)
+	others, backend := "/api/v1/messages/msg_00000000000000000000000001", "/api/v1/teams/backend/"
+	asks, streams := call{path: backend + "ask", body: `{"question":"chatty"}`}, call{path: backend + "stream", body: `{"message":"chatty"}`}
 	tests := []struct {
 		name   string
 		call   call
-		change func(iris.Caller) iris.Caller // nil: revoked
-		want   string                        // in the answer
+		change change
+		status int
+		want   string        // in the answer
+		after  time.Duration // that it comes, or that of the next event
 	}{
-		{"following another's message, with fewer scopes", call{path: others + "/stream"}, fewer, `"code":"FORBIDDEN"`},
-		{"following another's message, bound to other teams", call{path: others + "/stream"}, elsewhere, `"code":"FORBIDDEN"`},
-		{"its own stream, with fewer scopes", call{path: ask + "stream", body: `{"message":"chatty"}`}, fewer, "event: complete"},
-		{"waiting for another's message, with fewer scopes", call{path: others + "?wait=60000"}, fewer, `"code":"FORBIDDEN"`},
-		{"waiting for another's message, revoked", call{path: others + "?wait=60000"}, nil, `"code":"UNAUTHORIZED"`},
-		{"asking, with fewer scopes", call{path: ask + "ask", body: `{"question":"chatty"}`}, fewer, `"response":"done"`},
-		{"asking, revoked", call{path: ask + "ask", body: `{"question":"chatty"}`}, nil, `"code":"UNAUTHORIZED"`},
+		{"following another's message, with fewer scopes", call{path: others + "/stream"}, fewer, 200, forbidden, 6 * time.Second},
+		{"following another's message, bound to other teams", call{path: others + "/stream"}, elsewhere, 200, forbidden, 6 * time.Second},
+		{"its own stream, with fewer scopes", streams, only, 200, "event: complete", end},
+		{"its own stream, revoked", streams, revoked, 200, unauthorized, 6 * time.Second},
+		{"waiting for another's message, with fewer scopes", call{path: others + "?wait=60000"}, fewer, 403, forbidden, end},
+		{"waiting for another's message, bound to other teams", call{path: others + "?wait=60000"}, elsewhere, 403, forbidden, end},
+		{"waiting for another's message, revoked", call{path: others + "?wait=60000"}, revoked, 401, unauthorized, end},
+		{"waiting for another's message, expired", call{path: others + "?wait=60000"}, expired, 200, `"response":"done"`, end},
+		{"cancelling another's message, revoked", call{method: "POST", path: others + "/cancel"}, revoked, 401, unauthorized, end},
+		{"asking, with fewer scopes", asks, only, 200, `"response":"done"`, end},
+		{"asking, bound to other teams", asks, elsewhere, 200, `"response":"done"`, end},
+		{"asking, revoked", asks, revoked, 401, unauthorized, end},
+		{"asking, expired", asks, expired, 200, `"response":"done"`, end},
+		{"asking by stream: false, revoked", call{path: backend + "stream", body: `{"message":"chatty","stream":false}`}, revoked, 401, unauthorized, end},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
+				f.slow = true
 				f.scripts["chatty"] = func(f *fake, id string) {
 					for range 10 {
 						time.Sleep(time.Second)
@@ -217,22 +239,24 @@ func TestRightsWhileItWaits(t *testing.T) {
 					}
 					f.end(id, iris.StatusCompleted, "done", nil)
 				}
+				caller := iris.Caller{Kind: iris.CallerKey, Name: "one", Scopes: []iris.Scope{
+					iris.ScopeTeamsRead, iris.ScopeMessagesRead, iris.ScopeMessagesWrite, iris.ScopeMessagesStream}}
 				f.keys.mu.Lock()
-				f.keys.all["one"] = iris.Caller{Kind: iris.CallerKey, Name: "one", Scopes: both}
+				f.keys.all["one"] = caller
 				f.keys.mu.Unlock()
-				send(t, client, call{path: ask + "execute", body: `{"task":"chatty"}`})
-				time.AfterFunc(5500*time.Millisecond, func() {
-					if tt.change == nil {
-						f.revoke("one")
-						return
-					}
+				send(t, client, call{path: backend + "execute", body: `{"task":"chatty"}`})
+				time.AfterFunc(loss, func() {
 					f.keys.mu.Lock()
 					defer f.keys.mu.Unlock()
-					f.keys.all["one"] = tt.change(f.keys.all["one"])
+					tt.change(f, caller)
 				})
 				tt.call.key = "one"
-				if _, body, _ := send(t, client, tt.call); !strings.Contains(string(body), tt.want) {
-					t.Errorf("no %s in %s", tt.want, body)
+				status, body, took := send(t, client, tt.call)
+				if status != tt.status || !strings.Contains(string(body), tt.want) || took.Round(time.Second) != tt.after {
+					t.Errorf("%d after %s: %s", status, took, body)
+				}
+				if lost := tt.want == forbidden || tt.want == unauthorized; lost && strings.Contains(string(body), "done") {
+					t.Errorf("it was told all the same: %s", body)
 				}
 			})
 		})

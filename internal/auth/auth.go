@@ -136,7 +136,7 @@ func (a *Auth) key(ctx context.Context, credential string) (iris.Caller, error) 
 	case !found || !key.RevokedAt.IsZero():
 		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, sayInvalid)
 	case !key.ExpiresAt.IsZero() && !time.Now().Before(key.ExpiresAt):
-		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, sayExpired)
+		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, sayExpired).Because(iris.ErrExpired)
 	}
 	return key.Caller(), nil
 }

@@ -93,7 +93,7 @@ func (a *Auth) token(ctx context.Context, c JWT, text string) (iris.Caller, erro
 	})
 	switch {
 	case errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenSignatureInvalid):
-		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "Token expired: get a new one from where this one came from").Because(errors.New("the token has expired"))
+		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, "Token expired: get a new one from where this one came from").Because(iris.ErrExpired)
 	case errors.Is(err, jwt.ErrTokenNotValidYet), errors.Is(err, jwt.ErrTokenInvalidIssuer), errors.Is(err, jwt.ErrTokenInvalidAudience), errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
 		return iris.Caller{}, iris.Errorf(iris.CodeUnauthorized, oneToken+"it is signed well, and one of exp, nbf, iss and aud is not as this Iris wants it").Because(bounded(err))
 	case err != nil:
