@@ -79,6 +79,7 @@ func TestTeamsAreChanged(t *testing.T) {
 		{"with settings", call{path: teams, body: `{"name":"new","path":"~/new","description":"x","maxProcesses":2,"warm":0,"idleTimeout":5000,"disallowedTools":["Bash"],"permissions":"deny","model":null}`}, 201, "",
 			`add new description="x" model=<nil> permissions="deny" disallowedTools=[]string{"Bash"} maxProcesses=2 warm=0 idleTimeout=5000000000 path="~/new"`},
 		{"with its variables", call{path: teams, body: `{"name":"new","path":"/n","env":{"A":"${HOME}","B":null}}`, key: "admin"}, 201, "", `add new env.A="${HOME}" env.B=<nil> path="/n"`},
+		{"with too many variables", call{path: teams, body: `{"name":"new","path":"/n","env":{` + variables(101) + `}}`}, 400, "env must have at most 100 fields", ""},
 		{"that is there", call{path: teams, body: `{"name":"backend","path":"/n"}`}, 409, "CONFLICT", `add backend path="/n"`},
 		{"without a path", call{path: teams, body: `{"name":"new"}`}, 400, "path is missing", ""},
 		{"without a name", call{path: teams, body: `{"path":"/n"}`}, 400, "name is missing", ""},
