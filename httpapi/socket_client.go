@@ -190,8 +190,8 @@ func (c *client) take(text []byte) {
 	}
 }
 
-// refuse says why a frame was refused, if there is still somebody to tell: that nobody is may
-// be why.
+// refuse says why a frame was refused. A client that has gone is told nothing, and what fails
+// because it went is no fault.
 func (c *client) refuse(req *request, ref string, err error) {
 	if c.ctx.Err() != nil {
 		return

@@ -701,7 +701,6 @@ func TestSocketBehind(t *testing.T) {
 	})
 }
 
-// TestSocketBrokenEvents: the message ends for this client with an error, and the rest goes on.
 // TestSocketHangsUp: a client that goes while its frame is looked into is no fault of anybody.
 func TestSocketHangsUp(t *testing.T) {
 	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
@@ -717,6 +716,7 @@ func TestSocketHangsUp(t *testing.T) {
 	})
 }
 
+// TestSocketBrokenEvents: the message ends for this client with an error, and the rest goes on.
 func TestSocketBrokenEvents(t *testing.T) {
 	in(t, httpapi.Config{}, func(t *testing.T, f *front, client *http.Client, _ func()) {
 		f.eventErr = errors.New("disk: secret")

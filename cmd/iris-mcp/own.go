@@ -82,7 +82,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 			return err
 		}
 		defer os.Remove(addressFile(s.home))
-		defer ln.Close() // once more, unless what comes first fails
+		defer ln.Close() // the fronts close it too; this is for an error before they serve
 	}
 
 	events := bus.New(db, log)
