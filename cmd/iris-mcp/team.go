@@ -133,7 +133,7 @@ func tellServer(cmd *cobra.Command, name string, there bool) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(cmd.Context(), 5*time.Second)
 	defer cancel()
 	for until := time.Now().Add(3 * time.Second); ; {
 		all, err := client.Teams.Overview(ctx)
@@ -145,7 +145,9 @@ func tellServer(cmd *cobra.Command, name string, there bool) error {
 			text = "the server at " + client.BaseURL() + " has taken it up"
 		case err == nil && time.Now().Before(until) && pause(ctx, 50*time.Millisecond):
 			continue
-		case err == nil && all.ConfigError != "":
+		case err != nil:
+			text = "the server at " + client.BaseURL() + " does not say whether it has taken it up: " + err.Error()
+		case all.ConfigError != "":
 			text = "the server at " + client.BaseURL() + " has not taken it up; the configuration has errors, and what it said before is in force:\n" + printable(all.ConfigError)
 		default:
 			text = "the server at " + client.BaseURL() + " has not taken it up: it uses another configuration, or its log says why"
