@@ -7,11 +7,12 @@ import (
 	"path/filepath"
 )
 
-// Build builds iris-mcp into a folder, with flags of go build, and gives the program's path.
+// Build builds iris-mcp as `make build` does into a folder, with more flags of go build, and
+// gives the program's path.
 // The working folder must be one directly below the top of the tree, as a test's is.
 func Build(dir string, flags ...string) (binary string, err error) {
 	binary = filepath.Join(dir, "iris-mcp")
-	args := append([]string{"build", "-o", binary}, flags...)
+	args := append([]string{"build", "-trimpath", "-tags", "nomsgpack", "-o", binary}, flags...)
 	if out, err := exec.Command("go", append(args, "../cmd/iris-mcp")...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build iris-mcp: %w\n%s", err, out)
 	}
