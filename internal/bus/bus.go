@@ -312,7 +312,7 @@ func (b *Bus) Events(ctx context.Context, messageID string, after int64) iter.Se
 	return func(yield func(iris.Event, error) bool) {
 		t := b.join(messageID)
 		defer b.leave(messageID, t)
-		for {
+		for over := false; ; {
 			events, news, covered := b.since(t, after)
 			if !covered {
 				var err error
@@ -330,12 +330,13 @@ func (b *Bus) Events(ctx context.Context, messageID string, after int64) iter.Se
 			if len(events) > 0 {
 				continue
 			}
+			if over && covered {
+				return // after is beyond the end
+			}
 			select {
 			case <-news:
-			case <-t.ended: // after is beyond the end
-				if covered {
-					return
-				}
+			case <-t.ended: // maybe since the last look, and then there is more
+				over = true
 			case <-ctx.Done():
 				yield(iris.Event{}, context.Cause(ctx))
 				return

@@ -352,3 +352,45 @@ func TestEndedClosesWithTheLastEvent(t *testing.T) {
 		<-ended
 	})
 }
+
+// late is a context that is asked for its Done after the follower has looked for news and
+// before it waits for some. Then does something, once.
+type late struct {
+	context.Context
+	calls int
+	then  func()
+}
+
+func (l *late) Done() <-chan struct{} {
+	if l.calls--; l.calls == 0 {
+		l.then()
+	}
+	return l.Context.Done()
+}
+
+// TestTheEndComesBetweenLookingAndWaiting: the news of it and the end itself are there at once,
+// and whichever is taken, the last event is told.
+func TestTheEndComesBetweenLookingAndWaiting(t *testing.T) {
+	b := open(t, newMemory())
+	for i := range 64 {
+		id := fmt.Sprint("msg_", i)
+		b.Publish(chunk(id, "a"))
+		var last iris.Event
+		ctx := &late{Context: t.Context(), calls: -1}
+		for e, err := range b.Events(ctx, id, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if last = e; e.Kind == iris.EventChunk {
+				ctx.calls, ctx.then = 1, func() {
+					if err := complete(b, id, ""); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}
+		if last.Kind != iris.EventComplete {
+			t.Fatalf("following %s ended with %q", id, last.Kind)
+		}
+	}
+}
