@@ -107,12 +107,15 @@ func (h *hunt) ask(s *site, caller, n int) error {
 	}
 	defer res.Body.Close()
 	a, pid := &ask{}, 0
-	last, text := "", ""
-	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+	last, text, id, began := "", "", "", time.Now()
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
 		name, value, _ := strings.Cut(lines.Text(), ": ")
 		switch {
 		case name == "event":
 			last = value
+		case name == "id":
+			id = value
 		case name == "data" && (last == "chunk" || last == "error"):
 			text += value
 		}
@@ -139,7 +142,7 @@ func (h *hunt) ask(s *site, caller, n int) error {
 			h.late = append(h.late, time.Since(a.killed))
 		}
 	default:
-		return fmt.Errorf("the stream ended with %s: %s", last, text)
+		return fmt.Errorf("the stream ended after %v with %q (event %s, %v): %s%s", time.Since(began).Round(time.Millisecond), last, id, lines.Err(), text, s.story(id))
 	}
 	return nil
 }

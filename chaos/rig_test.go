@@ -267,3 +267,19 @@ func (r *receiver) heard(id string) []string {
 	defer r.mu.Unlock()
 	return r.told[id]
 }
+
+// story is what Iris's log says of the message of an event.
+func (s *site) story(eventID string) string {
+	id, _, _ := strings.Cut(eventID, ":")
+	text, err := os.ReadFile(filepath.Join(s.opts.Home, "iris.log"))
+	if err != nil || id == "" {
+		return ""
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, id) {
+			b.WriteString("\n" + strings.TrimSpace(line))
+		}
+	}
+	return b.String()
+}
