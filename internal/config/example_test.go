@@ -40,7 +40,7 @@ func TestTheExampleLoadsAsItStands(t *testing.T) {
 }
 
 func TestTheExampleLoadsWithItsCommentsTakenAway(t *testing.T) {
-	t.Setenv("CI_IRIS_KEY", "iris_sk_0123456789012345678901234567890123456789")
+	t.Setenv("IRIS_CI_KEY", "iris_sk_0123456789012345678901234567890123456789")
 	text, err := os.ReadFile(exampleFile)
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func TestTheSchemaKnowsWhatIsGood(t *testing.T) {
 		"api: {trustedProxies: [10.0.0.0/8], cors: {origins: ['*']}}", "webhooks: {retryDelays: [5s, 60000]}",
 		"api: {auth: {keys: [{name: a, keyHash: " + strings.Repeat("ab", 32) + ", scopes: ['*'], expiresAt: 2030-01-01, rateLimit: {requests: 1, window: 1m}}]}}",
 	}
-	t.Setenv("CI_IRIS_KEY", "iris_sk_0123456789012345678901234567890123456789")
+	t.Setenv("IRIS_CI_KEY", "iris_sk_0123456789012345678901234567890123456789")
 	for _, text := range good {
 		if _, err := parse("/nowhere/iris-config.yaml", []byte(text)); err != nil {
 			t.Errorf("%s\nis refused: %v", text, err)

@@ -97,7 +97,7 @@ func (r *reader) hash(c *Config, at string, k *Key) {
 		sum := sha256.Sum256([]byte(key))
 		k.KeyHash = hex.EncodeToString(sum[:])
 		if s := r.at[at+".key"]; !s.fromEnv {
-			r.warn(c, at+".key", "the key stands here in plain text; give it as ${VAR}, or its SHA-256 as keyHash")
+			r.warn(c, at+".key", "the key stands here in plain text; give it as ${IRIS_VAR}, or its SHA-256 as keyHash")
 		}
 		if len(secret) < goodKey {
 			r.warn(c, at+".key", "the key is short, so it can be guessed; `iris-mcp api-key create` makes a good one")

@@ -234,7 +234,7 @@ api:
 	want := []string{
 		`:7: api.auth.keys[1].teams[0]: there is no team "nobody"`,
 		`:7: api.auth.keys[1].expiresAt: the key "hashed" expired 2020-01-02T00:00:00Z; it is refused`,
-		`:8: api.auth.keys[2].key: the key stands here in plain text; give it as ${VAR}, or its SHA-256 as keyHash`,
+		`:8: api.auth.keys[2].key: the key stands here in plain text; give it as ${IRIS_VAR}, or its SHA-256 as keyHash`,
 		`:8: api.auth.keys[2].key: the key is short, so it can be guessed; ` + "`iris-mcp api-key create` makes a good one",
 	}
 	for i, w := range c.Warnings {
