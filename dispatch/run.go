@@ -17,7 +17,7 @@ type Reasons struct {
 
 const (
 	storeAgain = time.Second // between tries of what a fault of the record prevents
-	endless    = "what became of a message can't be stored"
+	unstored   = "what became of a message can't be stored"
 )
 
 // Run runs the message of a job to its end, or to the next attempt. The context ends with one
@@ -148,7 +148,7 @@ func (d *Dispatcher) end(messageID string) {
 
 // finish stores the message's end.
 func (d *Dispatcher) finish(ctx context.Context, end iris.Message, j iris.Job) {
-	if d.insist(ctx, end.ID, endless, func(ctx context.Context) error { return d.bus.Finish(ctx, end, j.Attempt, last(end)) }) {
+	if d.insist(ctx, end.ID, unstored, func(ctx context.Context) error { return d.bus.Finish(ctx, end, j.Attempt, last(end)) }) {
 		d.forget(end.ID)
 	}
 }
@@ -157,7 +157,7 @@ func (d *Dispatcher) finish(ctx context.Context, end iris.Message, j iris.Job) {
 // message cancelled meanwhile finds it running before and waiting after, so the wish is looked
 // for once it waits (see Cancel for the other half).
 func (d *Dispatcher) handBack(ctx context.Context, m iris.Message, j iris.Job, runAt time.Time) {
-	if !d.insist(ctx, m.ID, endless, func(ctx context.Context) error { return d.store.Return(ctx, j, m.Metadata, runAt) }) {
+	if !d.insist(ctx, m.ID, unstored, func(ctx context.Context) error { return d.store.Return(ctx, j, m.Metadata, runAt) }) {
 		return
 	}
 	d.queue.Wake()

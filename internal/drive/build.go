@@ -8,8 +8,8 @@ import (
 )
 
 // Build builds iris-mcp as `make build` does into a folder, with more flags of go build, and
-// gives the program's path.
-// The working folder must be one directly below the top of the tree, as a test's is.
+// gives the program's path. The working folder must be one directly below the top of the tree,
+// as a test's is.
 func Build(dir string, flags ...string) (binary string, err error) {
 	binary = filepath.Join(dir, "iris-mcp")
 	args := append([]string{"build", "-trimpath", "-tags", "nomsgpack", "-o", binary}, flags...)

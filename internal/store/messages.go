@@ -146,8 +146,9 @@ func (tx tx) enqueue(m iris.Message, dedupe string) error {
 }
 
 // Finish writes the one final state of a message: Status, Response, Err, Metadata and
-// CompletedAt (zero: last.At) of m (without Metadata: that of earlier attempts stays), the job's end and the last event, which the caller has
-// numbered; whoever is to be told of it is told from then on. With an attempt above zero it does so only if the job runs under that attempt;
+// CompletedAt (zero: last.At) of m, the job's end and the last event, which the caller has
+// numbered; whoever is to be told of it is told from then on. Without Metadata, that of earlier
+// attempts stays. With an attempt above zero it does so only if the job runs under that attempt;
 // with zero, only if the job waits. Otherwise it writes nothing and gives ErrFinal.
 func (db *DB) Finish(ctx context.Context, m iris.Message, attempt int, last iris.Event) error {
 	err := db.finish(ctx, m, attempt, last)
