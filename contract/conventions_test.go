@@ -26,6 +26,8 @@ func TestBodies(t *testing.T) {
 		s.do(req{path: ask, body: "--x--", header: map[string]string{"Content-Type": kind}}).fails(415, "UNSUPPORTED_MEDIA_TYPE")
 	}
 
+	s.do(req{path: ask, body: "\x1f\x8b", header: map[string]string{"Content-Encoding": "gzip"}}).fails(415, "UNSUPPORTED_MEDIA_TYPE")
+
 	for _, tt := range []struct{ path, body, field string }{
 		{ask, `{"question":"q","qestion":"q"}`, "qestion"},
 		{ask, `{"question":"q","Timeout":5}`, "Timeout"},
@@ -76,7 +78,8 @@ func TestBodies(t *testing.T) {
 		"/teams?colour=red": "colour", "/messages/history?limit=0": "limit", "/messages/history?limit=201": "limit", "/messages/history?limit=x": "limit",
 		"/messages/history?page=0": "page", "/messages/history?status=done": "status", "/messages/history?since=-1": "since", "/messages/history?since=yesterday": "since",
 		"/teams/backend/stream?message=m&timeout=0": "timeout", "/teams/backend/stream?message=%20": "message", "/teams/backend/stream": "message",
-		"/messages/history?until=x": "until", "/messages/history?max=1": "max",
+		"/messages/history?until=x": "until", "/messages/history?max=1": "max", "/messages/history?team=backend&team=frontend": "team",
+		"/teams/backend/stream?message=a&message=b": "message",
 	} {
 		if a := s.do(req{path: path}).fails(400, "INVALID_REQUEST"); !slices.Contains(a.problems(), parameter) {
 			t.Errorf("%s: %s", path, a.body)

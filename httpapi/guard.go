@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +40,7 @@ func (s *Server) guard(h huma.Context, next func(huma.Context)) {
 			return
 		}
 	}
-	if err := plain(g.Request); err != nil {
+	if err := req.plain(g.Request); err != nil {
 		s.fail(g, err)
 		return
 	}
@@ -205,22 +207,35 @@ func protocolKey(h http.Header) string {
 
 // plain makes huma read the body as JSON, whatever its type says (curl says it is a form), and
 // answer in JSON. It refuses what huma would silently drop.
-func plain(r *http.Request) error {
-	if err := multipart(r); err != nil {
+func (req *request) plain(r *http.Request) error {
+	if err := uncoded(r.Header); err != nil {
 		return err
 	}
 	r.Header["Content-Type"] = jsonType
 	delete(r.Header, "Accept")
-	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
 		return iris.Errorf(iris.CodeInvalidRequest, "the query of the URL is malformed: encode each value in it")
+	}
+	var problems []problem
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if len(query[name]) > 1 && len(problems) < most {
+			problems = append(problems, problem{clip(name), "is given twice"})
+		}
+	}
+	if len(problems) > 0 {
+		return req.refuse(problems...)
 	}
 	return nil
 }
 
-// multipart refuses the one kind of body that cannot be meant as JSON.
-func multipart(r *http.Request) error {
-	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Type"))), "multipart/") {
+// uncoded refuses bodies that cannot be JSON as they come: multipart forms and what is compressed.
+func uncoded(h http.Header) error {
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(h.Get("Content-Type"))), "multipart/") {
 		return iris.Errorf(iris.CodeUnsupportedMedia, "send the request's body as JSON, not as a multipart form")
+	}
+	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return iris.Errorf(iris.CodeUnsupportedMedia, "send the request's body as it is, without a Content-Encoding")
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func (s *Server) serveMCP(g *gin.Context, r *route) error {
 	if s.cfg.MCP == nil {
 		return iris.Errorf(iris.CodeNotFound, "this server has no MCP")
 	}
-	if err := multipart(g.Request); err != nil {
+	if err := uncoded(g.Request.Header); err != nil {
 		return err
 	}
 	body, err := io.ReadAll(g.Request.Body)

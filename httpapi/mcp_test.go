@@ -42,6 +42,7 @@ func TestMCPIsForWhoHasAKey(t *testing.T) {
 		"a wrong key":             {call{path: "/mcp", body: `{}`, key: "wrong"}, 401, `"code":"UNAUTHORIZED"`},
 		"any type":                {call{path: "/mcp", body: `{}`, header: header("Content-Type", "text/plain")}, 200, `"body":{}`},
 		"but a form with files":   {call{path: "/mcp", body: `{}`, header: header("Content-Type", "multipart/form-data; boundary=a")}, 415, `"code":"UNSUPPORTED_MEDIA_TYPE"`},
+		"nor what is compressed":  {call{path: "/mcp", body: `{}`, header: header("Content-Encoding", "gzip")}, 415, `"code":"UNSUPPORTED_MEDIA_TYPE"`},
 		"a body that is too long": {call{path: "/mcp", body: strings.Repeat("a", 101)}, 413, `"code":"PAYLOAD_TOO_LARGE"`},
 		"a GET":                   {call{path: "/mcp"}, 405, `"code":"METHOD_NOT_ALLOWED"`},
 		"a DELETE":                {call{path: "/mcp", method: "DELETE"}, 405, `"code":"METHOD_NOT_ALLOWED"`},

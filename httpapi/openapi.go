@@ -262,7 +262,7 @@ var refusals = map[int]struct {
 	http.StatusRequestEntityTooLarge: {"PayloadTooLarge", "The request's body is larger than api.maxBodyBytes", nil, []failure{
 		{Code: iris.CodePayloadTooLarge, Message: "the request's body is larger than 1048576 bytes (api.maxBodyBytes)", Details: map[string]any{"limit": 1048576}},
 	}},
-	http.StatusUnsupportedMediaType: {"UnsupportedMediaType", "The request's body is a multipart form", nil, []failure{
+	http.StatusUnsupportedMediaType: {"UnsupportedMediaType", "The request's body is a multipart form, or compressed", nil, []failure{
 		{Code: iris.CodeUnsupportedMedia, Message: "send the request's body as JSON, not as a multipart form"},
 	}},
 	http.StatusUpgradeRequired: {"UpgradeRequired", "The request is no WebSocket handshake", []string{"Upgrade"}, []failure{
