@@ -91,7 +91,7 @@ const (
 	TeamStarting TeamState = "starting" // only starting ones
 	TeamIdle     TeamState = "idle"
 	TeamBusy     TeamState = "busy"
-	TeamError    TeamState = "error" // no process, and the last start failed
+	TeamError    TeamState = "error" // no process, and the last start or turn failed
 )
 
 // TeamStatus is what a team is doing.

@@ -22,7 +22,7 @@ import (
 type failure struct {
 	Name      string       `json:"error" doc:"A short name of the error" example:"TeamNotFound"`
 	Code      iris.Code    `json:"code" doc:"For programs" example:"TEAM_NOT_FOUND"`
-	Message   string       `json:"message" doc:"What is wrong and what to do about it" example:"there is no team \"backnd\"; did you mean \"backend\"?"`
+	Message   string       `json:"message" doc:"What is wrong and what to do about it" example:"team \"backnd\" does not exist; did you mean \"backend\"?"`
 	Details   any          `json:"details,omitempty" doc:"For machines; for a refused request the list of its problems"`
 	Timestamp int64        `json:"timestamp" doc:"Unix milliseconds" example:"1704067200000"`
 	RequestID string       `json:"requestId" doc:"The answer's X-Request-Id; it finds the line of the log" example:"req_01KAH3M4QZ8W2V5N6P7R9S0T1X"`

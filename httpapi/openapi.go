@@ -234,7 +234,7 @@ var refusals = map[int]struct {
 		}},
 	}},
 	http.StatusUnauthorized: {"Unauthorized", "There is no credential, or it is not, or no longer, good", []string{"WWW-Authenticate"}, []failure{
-		{Code: iris.CodeUnauthorized, Message: "Missing or invalid Authorization header: send the header Authorization: Bearer iris_sk_…"},
+		{Code: iris.CodeUnauthorized, Message: "Missing or invalid Authorization header: send an API key as `Authorization: Bearer iris_sk_…` or as `X-Api-Key`"},
 	}},
 	http.StatusForbidden: {"Forbidden", "The key lacks a scope, or is bound to other teams; or the page of a foreign origin asks", nil, []failure{
 		{
@@ -243,9 +243,9 @@ var refusals = map[int]struct {
 		},
 	}},
 	http.StatusNotFound: {"NotFound", "There is no such team, message, session or path", nil, []failure{
-		{Code: iris.CodeTeamNotFound, Message: `there is no team "backnd"; did you mean "backend"?`},
-		{Code: iris.CodeMessageNotFound, Message: "there is no message or job with this id"},
-		{Code: iris.CodeNotFound, Message: "there is no such session of yours; leave sessionId out to begin a new one"},
+		{Code: iris.CodeTeamNotFound, Message: `team "backnd" does not exist; did you mean "backend"?`},
+		{Code: iris.CodeMessageNotFound, Message: `there is no message "msg_1": use the messageId or jobId of an answer of this Iris`},
+		{Code: iris.CodeNotFound, Message: `you have no session "ses_1" with team "backend": use the sessionId of an earlier answer of that team, or leave it out`},
 	}},
 	http.StatusRequestTimeout: {"Timeout", "The time is over and there is no answer yet; details has the messageId to fetch it with later", nil, []failure{
 		{
@@ -255,7 +255,7 @@ var refusals = map[int]struct {
 	}},
 	http.StatusConflict: {"Conflict", "Somebody else cancelled the message, what is to be made is there already, or the Idempotency-Key came before with another body", nil, []failure{
 		{
-			Code: iris.CodeCancelled, Message: `the message to team "backend" was cancelled`,
+			Code: iris.CodeCancelled, Message: "the message was cancelled",
 			Details: map[string]any{"messageId": "msg_01KAH3M4R0E7C8B9A2D3F4G5H6"},
 		},
 	}},
@@ -276,8 +276,8 @@ var refusals = map[int]struct {
 	}},
 	http.StatusInternalServerError: {"ServerError", "Claude Code could not start, died, or answered with an error (PROCESS_ERROR); or Iris failed (INTERNAL_ERROR)", nil, []failure{
 		{
-			Code: iris.CodeProcess, Message: "Claude Code is not logged in: run claude in the team's folder and log in",
-			Details: map[string]any{"messageId": "msg_01KAH3M4R0E7C8B9A2D3F4G5H6", "exitCode": 1},
+			Code: iris.CodeProcess, Message: "the Claude Code process of team backend died in the middle of its answer (exit status 3): ask again",
+			Details: map[string]any{"messageId": "msg_01KAH3M4R0E7C8B9A2D3F4G5H6", "exitCode": 3, "hint": "ask again"},
 		},
 		{Code: iris.CodeInternal, Message: "something went wrong inside Iris; the log says what"},
 	}},

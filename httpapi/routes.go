@@ -140,7 +140,7 @@ func routes() []*route {
 		},
 		{
 			op:       get(base+"/teams/{team}/status", "teamStatus", "Teams", "What a team is doing"),
-			about:    "status is asleep (no process), starting, idle, busy or error (no process, and the last start failed). The folder, path, is for admin scopes only.",
+			about:    "status is asleep (no process), starting, idle, busy or error (no process, and the last start or turn failed). The folder, path, is for admin scopes only.",
 			gives:    "The team now",
 			scopes:   []iris.Scope{iris.ScopeTeamsRead},
 			register: does((*Server).teamStatus),
