@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -105,16 +106,23 @@ func TestChangingTeams(t *testing.T) {
 	if a := s.do(req{path: "/teams/web", key: "reader"}).is(200); a.json["description"] != "the new page" || strings.Contains(string(a.body), folder) {
 		t.Errorf("%s", a.body)
 	}
-	for _, r := range []req{
-		{path: "/teams", body: map[string]any{"name": "a b", "path": folder}},
-		{path: "/teams", body: map[string]any{"name": "x"}},
-		{path: "/teams", body: map[string]any{"name": "x", "path": folder + "/missing"}},
-		{path: "/teams", body: map[string]any{"name": "x", "path": s.options.Home}},
-		{path: "/teams", body: map[string]any{"name": "x", "path": folder, "zzz": 1}},
-		{path: "/teams/web", method: "PATCH", body: `{"idleTimeout":-1}`},
-		{path: "/teams/web", method: "PATCH", body: `{"permissions":"maybe"}`},
+	for _, tt := range []struct {
+		req
+		field string
+	}{
+		{req{path: "/teams", body: map[string]any{"name": "a b", "path": folder}}, "name"},
+		{req{path: "/teams", body: map[string]any{"name": "x"}}, "path"},
+		{req{path: "/teams", body: map[string]any{"name": "x", "path": folder + "/missing"}}, "path"},
+		{req{path: "/teams", body: map[string]any{"name": "x", "path": s.options.Home}}, "path"},
+		{req{path: "/teams", body: map[string]any{"name": "x", "path": folder, "zzz": 1}}, "zzz"},
+		{req{path: "/teams", body: map[string]any{"name": "x", "path": folder, "env": map[string]any{"A-B": "c"}}}, "env.A-B"},
+		{req{path: "/teams/web", method: "PATCH", body: `{"idleTimeout":-1}`}, "idleTimeout"},
+		{req{path: "/teams/web", method: "PATCH", body: `{"permissions":"maybe"}`}, "permissions"},
+		{req{path: "/teams/web", method: "PATCH", body: `{"allowedTools":["Read","--x"]}`}, "allowedTools[1]"},
 	} {
-		s.do(r).fails(400, "INVALID_REQUEST")
+		if a := s.do(tt.req).fails(400, "INVALID_REQUEST"); !slices.Contains(a.problems(), tt.field) {
+			t.Errorf("want a problem with %s: %s", tt.field, a.body)
+		}
 	}
 	s.do(req{path: "/teams", body: map[string]any{"name": "x", "path": folder}, key: "reader"}).fails(403, "FORBIDDEN")
 	s.do(req{method: "PATCH", path: "/teams/web", body: `{"claudePath":"/bin/sh"}`, key: "writer"}).fails(403, "FORBIDDEN")

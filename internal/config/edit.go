@@ -215,20 +215,23 @@ func goodTeam(file, name string, t *yaml.Node) error {
 		return iris.Errorf(iris.CodeInvalidRequest, "the team cannot be written as YAML").Because(err)
 	}
 	_, err = parse(file, text)
-	return invalid(err)
+	return invalid(name, err)
 }
 
 // invalid is what is wrong with a team that somebody gave, told without the places in a file.
-func invalid(err error) error {
+// Its detail errors lists it for programs, by the fields of the team.
+func invalid(name string, err error) error {
 	problems, ok := errors.AsType[Problems](err)
 	if !ok {
 		return err
 	}
 	var says []string
+	var list []map[string]string
 	for _, p := range problems {
 		says = append(says, strings.TrimPrefix(p.Key+": ", ": ")+p.Text)
+		list = append(list, map[string]string{"field": strings.TrimPrefix(p.Key, "teams."+name+"."), "problem": p.Text})
 	}
-	return iris.Errorf(iris.CodeInvalidRequest, "%s", strings.Join(says, "; "))
+	return iris.Errorf(iris.CodeInvalidRequest, "%s", strings.Join(says, "; ")).With("errors", list)
 }
 
 // verified gives the changed text if it says just what is wanted.

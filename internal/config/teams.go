@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -86,7 +87,7 @@ func (l *Live) edit(name string, settings []iris.Setting, may func(iris.Team) er
 			return nil, iris.Errorf(iris.CodeConflict, "%s holds as much as it may from a distance, %d teams or %d KiB; whoever has it can write more into it", file, mostTeams, mostText>>10)
 		}
 		is, err = parse(file, text)
-		return text, invalid(err)
+		return text, invalid(name, err)
 	})
 	if err != nil {
 		return iris.Team{}, unplaced(file, err)
@@ -135,7 +136,9 @@ func teamNode(settings []iris.Setting) *yaml.Node {
 // ask a team reads what lies in its folder.
 func goodFolder(file, text string) error {
 	bad := func(format string, args ...any) error {
-		return iris.Errorf(iris.CodeInvalidRequest, "path: "+format, args...)
+		problem := fmt.Sprintf(format, args...)
+		return iris.Errorf(iris.CodeInvalidRequest, "path: %s", problem).
+			With("errors", []map[string]string{{"field": "path", "problem": problem}})
 	}
 	if text != "~" && !strings.HasPrefix(text, "~/") && !filepath.IsAbs(text) {
 		return bad("%q must be a whole path, from / or ~/", text)

@@ -129,6 +129,9 @@ func TestPathsFromOutside(t *testing.T) {
 			if iris.CodeOf(err) != iris.CodeInvalidRequest || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("got %v, want %s", err, tt.says)
 			}
+			if e := iris.AsError(err); fmt.Sprint(e.Details) != fmt.Sprintf("map[errors:[map[field:path problem:%s]]]", strings.TrimPrefix(e.Message, "path: ")) {
+				t.Errorf("its details are %v", e.Details)
+			}
 		})
 	}
 	if _, err := live.AddTeam("x", path(project)); err != nil {
