@@ -57,9 +57,11 @@ The limit is 100 requests in any minute, or what --tier or --rate says.`,
 			if err := knownTeams(cmd, o.teams); err != nil {
 				return err
 			}
-			if file, ok := fileOfKey(cmd, o.name); ok {
+			file, ok, err := fileOfKey(cmd, o.name)
+			if ok {
 				return fail(exitFailed, "an API key named %q stands in %s: choose another name, for the two would be one caller", o.name, file)
 			}
+			noteUnread(cmd, o.name, err)
 			key.Teams = o.teams
 			secret, hash := auth.NewKey()
 			key.Hash = hash
@@ -196,20 +198,30 @@ func keyOfFile(cmd *cobra.Command, name string, err error) error {
 	if iris.CodeOf(err) != iris.CodeNotFound {
 		return err
 	}
-	if file, ok := fileOfKey(cmd, name); ok {
+	file, ok, unread := fileOfKey(cmd, name)
+	if ok {
 		return fail(exitNotFound, "the API key %q stands in %s: change or remove it there", name, file)
 	}
+	noteUnread(cmd, name, unread)
 	return err
 }
 
-// fileOfKey is the configuration if there is a key of that name in it. With a broken one the
-// keys of the data folder can still be managed.
-func fileOfKey(cmd *cobra.Command, name string) (file string, ok bool) {
+// fileOfKey is the configuration if there is a key of that name in it. It fails if that cannot
+// be read; the keys of the data folder can be managed all the same.
+func fileOfKey(cmd *cobra.Command, name string) (file string, ok bool, err error) {
 	c, err := loadConfig(cmd)
 	if err != nil {
-		return "", false
+		return "", false, err
 	}
-	return c.File, slices.ContainsFunc(c.Keys, func(k iris.Key) bool { return k.Name == name })
+	return c.File, slices.ContainsFunc(c.Keys, func(k iris.Key) bool { return k.Name == name }), nil
+}
+
+// noteUnread says that a key of that name may stand in a configuration that could not be read:
+// it is broken, or it names variables that are the server's and not this terminal's.
+func noteUnread(cmd *cobra.Command, name string, err error) {
+	if err != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "iris-mcp: the configuration cannot be read from here, and a key named %q that stands there stays as it is; \"iris-mcp config check\" says why\n", name)
+	}
 }
 
 // auditLocal writes down what the person at this machine has done.
@@ -236,6 +248,11 @@ func apiKeyRevokeCmd() *cobra.Command {
 				return keyOfFile(cmd, name, err)
 			}
 			auditLocal(cmd, iris.AuditKeyRevoked, name, nil)
+			file, ok, err := fileOfKey(cmd, name)
+			if ok {
+				fmt.Fprintf(cmd.ErrOrStderr(), "iris-mcp: an API key named %q stands in %s, too, and stays good: take it out there\n", name, file)
+			}
+			noteUnread(cmd, name, err)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "the API key %q is revoked\n", name)
 			return err
 		},
