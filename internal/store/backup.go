@@ -42,7 +42,9 @@ func Backup(ctx context.Context, path, to string) (err error) {
 
 	dir := filepath.Dir(to)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(to)+".*") // mode 0600
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no folder %s: make it, or name a file elsewhere", dir)
+	} else if err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
 	defer os.Remove(f.Name())

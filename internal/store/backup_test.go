@@ -72,7 +72,7 @@ func TestABackupOverwritesNothing(t *testing.T) {
 		{"itself", path, path, "exists"},
 		{"from nothing", filepath.Join(dir, "none.db"), filepath.Join(dir, "new"), "nothing to back up"},
 		{"from what is no database", other, filepath.Join(dir, "new"), "damaged"},
-		{"into a folder that is not there", path, filepath.Join(dir, "no", "new"), "no such file"},
+		{"into a folder that is not there", path, filepath.Join(dir, "no", "new"), "there is no folder "},
 	} {
 		if err := store.Backup(t.Context(), tt.from, tt.to); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v", tt.name, err)
