@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -262,6 +263,47 @@ func TestWebhooks(t *testing.T) {
 		} else {
 			a.fails(400, "INVALID_REQUEST")
 		}
+	}
+}
+
+// TestWebhooksThatFail: 410 ends a callback, a redirect is a failure and is not followed, and after
+// the last attempt it is given up; what becomes of it never changes the task.
+func TestWebhooksThatFail(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(config, api, teams map[string]any) {
+		config["webhooks"] = map[string]any{"allowPrivate": true, "retryDelays": []any{"20ms", "20ms"}}
+	})
+	var followed atomic.Bool
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/gone":
+			w.WriteHeader(http.StatusGone)
+		case "/moved":
+			http.Redirect(w, r, "/there", http.StatusTemporaryRedirect)
+		case "/there":
+			followed.Store(true)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	defer receiver.Close()
+	for _, tt := range []struct {
+		path, state string
+		attempts    int
+	}{{"/gone", "gone", 1}, {"/moved", "failed", 3}, {"/none", "failed", 3}} {
+		job := s.do(req{path: "/teams/backend/execute", body: map[string]any{"task": "for " + tt.path, "callback": map[string]any{"url": receiver.URL + tt.path}}}).is(202)
+		var m answer
+		eventually(t, func() bool {
+			m = s.do(req{path: "/messages/" + job.id("jobId")}).is(200)
+			return strings.Contains(string(m.body), `"state":"`+tt.state+`"`)
+		})
+		delivery := m.json["deliveries"].([]any)[0].(map[string]any)
+		if n := len(delivery["attempts"].([]any)); n != tt.attempts || m.json["status"] != "completed" || delivery["nextAttempt"] != nil {
+			t.Errorf("%s: %s", tt.path, m.body)
+		}
+	}
+	if followed.Load() {
+		t.Error("a redirect was followed")
 	}
 }
 
