@@ -34,6 +34,7 @@ type Team struct {
 	DisallowedTools    []string
 	AppendSystemPrompt string
 	Env                map[string]string // added last to the process's environment
+	Withheld           []string          // variables of Iris that the process does not get, for they are Iris's secrets
 
 	MaxProcesses  int // processes of this team at once, at least 1
 	ParallelTasks int // tasks of this team at once, at least 1

@@ -535,16 +535,17 @@ func TestCloseEndsTheTurnUnderWay(t *testing.T) {
 }
 
 func TestTheEnvironmentIsFiltered(t *testing.T) {
-	for _, name := range []string{"CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT", "CLAUDE_PROJECT_DIR", "IRIS_SECRET"} {
+	for _, name := range []string{"CLAUDECODE", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT", "CLAUDE_PROJECT_DIR", "IRIS_SECRET", "CI_KEY", "SHARED_KEY"} {
 		t.Setenv(name, "ours")
 	}
 	t.Setenv("CLAUDE_CODE_OAUTH_TOKEN", "pays")
 	team := agenttest.Team(t, "backend", "echo")
-	team.Env["CLAUDE_CODE_MAX_RETRIES"] = "7"
+	team.Withheld = []string{"CI_KEY", "SHARED_KEY"}
+	team.Env["CLAUDE_CODE_MAX_RETRIES"], team.Env["SHARED_KEY"] = "7", "given"
 	a := start(t, team)
-	r, _, err := say(t.Context(), a, "[[say {env CLAUDECODE}{env CLAUDE_CODE_SESSION_ID}{env CLAUDE_CODE_ENTRYPOINT}{env CLAUDE_CODE_SSE_PORT}{env CLAUDE_PROJECT_DIR}{env IRIS_SECRET}"+
-		"|{env CLAUDE_CODE_OAUTH_TOKEN}|{env CLAUDE_CODE_MAX_RETRIES}|{env CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS}|{env DISABLE_AUTOUPDATER}|{env PWD}]]")
-	if want := "|pays|7|1|1|" + team.Path; r.Text != want {
+	r, _, err := say(t.Context(), a, "[[say {env CLAUDECODE}{env CLAUDE_CODE_SESSION_ID}{env CLAUDE_CODE_ENTRYPOINT}{env CLAUDE_CODE_SSE_PORT}{env CLAUDE_PROJECT_DIR}{env IRIS_SECRET}{env CI_KEY}"+
+		"|{env SHARED_KEY}|{env CLAUDE_CODE_OAUTH_TOKEN}|{env CLAUDE_CODE_MAX_RETRIES}|{env CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS}|{env DISABLE_AUTOUPDATER}|{env PWD}]]")
+	if want := "|given|pays|7|1|1|" + team.Path; r.Text != want {
 		t.Errorf("%q, want %q, %v", r.Text, want, err)
 	}
 }

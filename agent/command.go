@@ -62,11 +62,11 @@ var removed = []string{
 }
 
 // environment is what the CLI gets of ours, then what Iris sets, then the team's own, which
-// wins. Nothing that begins with IRIS_ passes but by the team's own.
+// wins. Nothing that begins with IRIS_, and no secret of Iris, passes but by the team's own.
 func environment(ours []string, team iris.Team) []string {
 	env := slices.DeleteFunc(slices.Clone(ours), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		return strings.HasPrefix(name, "IRIS_") || slices.Contains(removed, name)
+		return strings.HasPrefix(name, "IRIS_") || slices.Contains(removed, name) || slices.Contains(team.Withheld, name)
 	})
 	env = append(env,
 		"PWD="+team.Path,

@@ -27,6 +27,11 @@ func (r *reader) check(doc *document) *Config {
 	for _, name := range slices.Sorted(maps.Keys(doc.Teams)) {
 		c.Teams = append(c.Teams, r.team(c, name, doc.Teams[name]))
 	}
+	slices.Sort(r.secrets)
+	r.secrets = slices.Compact(r.secrets)
+	for i := range c.Teams {
+		c.Teams[i].Withheld = r.secrets
+	}
 	r.keys(c)
 	r.notYet(c)
 	return c

@@ -245,6 +245,27 @@ api:
 	}
 }
 
+func TestVariablesOfSecretsAreWithheldFromTheAgents(t *testing.T) {
+	t.Setenv("TEST_HALF", "iris_sk_"+strings.Repeat("h", 20))
+	t.Setenv("TEST_REST", strings.Repeat("r", 43))
+	t.Setenv("TEST_PLAIN", "plain")
+	c := load(t, `
+api:
+  auth:
+    type: jwt
+    jwt: {secret: "${TEST_JWT:-`+strings.Repeat("j", 32)+`}", audience: "${TEST_PLAIN}"}
+    keys: [{name: "${TEST_PLAIN}", key: "${TEST_HALF}${TEST_REST}", scopes: ["*"]}]
+teams:
+  a: {path: a, description: "${TEST_PLAIN}", env: {GIVEN: "${TEST_REST}"}}
+  b: {path: a}
+`, "a")
+	for _, team := range c.Teams {
+		if want := []string{"TEST_HALF", "TEST_JWT", "TEST_REST"}; !slices.Equal(team.Withheld, want) {
+			t.Errorf("from team %s are withheld %q, want %q", team.Name, team.Withheld, want)
+		}
+	}
+}
+
 func TestTokens(t *testing.T) {
 	secret := strings.Repeat("s", 32)
 	for _, tt := range []struct{ name, auth, warning string }{

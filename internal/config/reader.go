@@ -22,10 +22,12 @@ import (
 type reader struct {
 	file     string
 	problems Problems
-	failed   map[string]bool     // keys whose values could not be read
-	values   map[*yaml.Node]bool // scalars that were expanded; true: and changed by it
-	said     []said              // what the file says, in its order
-	at       map[string]*said    // the same by key
+	failed   map[string]bool         // keys whose values could not be read
+	values   map[*yaml.Node]bool     // scalars that were expanded; true: and changed by it
+	names    map[*yaml.Node][]string // the variables that they named
+	secrets  []string                // the variables that secrets named
+	said     []said                  // what the file says, in its order
+	at       map[string]*said        // the same by key
 }
 
 // said is a key that the file has.
@@ -44,6 +46,7 @@ func newReader(file string) *reader {
 		file:   file,
 		failed: map[string]bool{},
 		values: map[*yaml.Node]bool{},
+		names:  map[*yaml.Node][]string{},
 		at:     map[string]*said{},
 	}
 }
@@ -118,8 +121,8 @@ func (r *reader) say(p path, place, value *yaml.Node) *yaml.Node {
 		value = value.Alias
 	}
 	if _, done := r.values[value]; !done && value.Kind == yaml.ScalarNode {
-		text, err := expandText(value.Value)
-		r.values[value] = text != value.Value
+		text, names, err := expandText(value.Value)
+		r.values[value], r.names[value] = text != value.Value, names
 		if err != nil {
 			r.fail(value, p.key, "%s", err)
 		}
@@ -281,6 +284,9 @@ func (r *reader) scalar(n *yaml.Node, v reflect.Value, kind want, tag reflect.St
 		*value, err = parsePrefix(n.Value)
 	case *bool:
 		*value, err = parseBool(n.Value)
+	case *Secret:
+		*value = Secret(n.Value)
+		r.secrets = append(r.secrets, r.names[n]...)
 	case *int:
 		if *value, err = strconv.Atoi(n.Value); err != nil {
 			err = errNotThat
