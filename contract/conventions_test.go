@@ -177,13 +177,18 @@ func TestPathsAndMethods(t *testing.T) {
 	s.do(req{path: "/nothing"}).fails(404, "NOT_FOUND")
 	for _, tt := range []struct{ method, path, allow string }{
 		{"GET", "/teams/backend/ask", "POST"}, {"DELETE", "/teams/backend/stream", "GET, POST"}, {"PUT", "/messages/history", "GET"},
-		{"POST", "//healthz", "GET"}, {"GET", "/messages/msg_1/cancel", "POST"},
+		{"POST", "//healthz", "GET, HEAD"}, {"GET", "/messages/msg_1/cancel", "POST"},
 	} {
 		a := s.do(req{method: tt.method, path: tt.path}).fails(405, "METHOD_NOT_ALLOWED")
 		allow := strings.Split(strings.ReplaceAll(a.header.Get("Allow"), " ", ""), ",")
 		slices.Sort(allow)
 		if strings.Join(allow, ", ") != tt.allow {
 			t.Errorf("%s %s: Allow: %v", tt.method, tt.path, allow)
+		}
+	}
+	for _, path := range []string{"//healthz", "//readyz", "//openapi.json", "//docs"} {
+		if a := s.do(req{method: "HEAD", path: path, key: "none"}).is(200); len(a.body) > 0 || a.header.Get("Content-Type") == "" {
+			t.Errorf("HEAD %s: %v, %d bytes", path, a.header, len(a.body))
 		}
 	}
 }

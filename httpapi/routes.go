@@ -45,14 +45,20 @@ func does[I, O any](handle func(*Server, context.Context, *request, *I) (*O, err
 		if r.repeatable() {
 			r.op.Parameters = append(r.op.Parameters, keyParameter)
 		}
-		huma.Register(s.api, r.op, func(ctx context.Context, in *I) (*O, error) {
+		answer := func(ctx context.Context, in *I) (*O, error) {
 			req := requestOf(ctx)
 			out, err := once(s, ctx, req, func() (*O, error) { return handle(s, ctx, req, in) })
 			if err != nil {
 				return nil, req.failure(ctx, err)
 			}
 			return out, nil
-		})
+		}
+		huma.Register(s.api, r.op, answer)
+		if r.open && r.op.Method == http.MethodGet { // what watches a server likes to ask so
+			head := r.op
+			head.Method, head.Hidden = http.MethodHead, true
+			huma.Register(s.api, head, answer)
+		}
 	}
 }
 
