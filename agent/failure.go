@@ -184,7 +184,9 @@ func (a *Agent) failed(res result, r *round) *iris.Error {
 			}
 		}
 	}
-	e.With("subtype", res.Subtype)
+	if res.Subtype != "success" { // which a failure of the model's API has, too
+		e.With("subtype", res.Subtype)
+	}
 	if e.Private == nil {
 		e.Private = map[string]any{}
 	}
