@@ -209,5 +209,19 @@ func TestAFullQueueSaysWhenToComeBack(t *testing.T) {
 		most = 4
 		submit(t, o, slow(6))
 		full()
+
+		time.Sleep(5 * time.Hour) // all are over, and nobody asks for a while
+		synctest.Wait()
+		most = 2
+		submit(t, o, slow(7))
+		synctest.Wait()
+		submit(t, o, slow(8))
+		submit(t, o, slow(9))
+		time.Sleep(time.Minute)
+		synctest.Wait() // one is over
+		submit(t, o, slow(10))
+		if e := full(); time.Until(e.RetryAt) != time.Minute {
+			t.Errorf("with one a minute after hours of rest, it is to be tried in %v", time.Until(e.RetryAt))
+		}
 	})
 }

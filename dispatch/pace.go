@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -27,8 +28,9 @@ func (p *pace) over() {
 	p.ends = append(p.ends, time.Now())
 }
 
-// next is when a place will probably be free: after the usual gap between two ends, or if
-// there was none for longer than that, after so long again.
+// next is when a place will probably be free: after the usual gap between two ends, which is
+// their median, for an hour in which nobody asked anything says nothing of now; or if there was
+// none for longer than that, after so long again.
 func (p *pace) next() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,9 +39,14 @@ func (p *pace) next() time.Time {
 		return now.Add(unknown)
 	}
 	since := now.Sub(p.ends[n-1])
-	gap := since
+	wait := since
 	if n > 1 {
-		gap = max(since, p.ends[n-1].Sub(p.ends[0])/time.Duration(n-1)-since)
+		gaps := make([]time.Duration, n-1)
+		for i := range gaps {
+			gaps[i] = p.ends[i+1].Sub(p.ends[i])
+		}
+		slices.Sort(gaps)
+		wait = max(since, gaps[len(gaps)/2]-since)
 	}
-	return now.Add(min(max(gap, shortest), longestGap))
+	return now.Add(min(max(wait, shortest), longestGap))
 }
