@@ -17,7 +17,7 @@ type executeBody struct {
 	Timeout     int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout" example:"600000"`
 	Callback    *callback     `json:"callback,omitempty" doc:"Whom to tell when the task has ended, however it ended"`
 	Context     *iris.Context `json:"context,omitempty" doc:"Where the task comes from; the agent gets it as data beside the task" example:"{\"source\":\"github-webhook\",\"metadata\":{\"pr_number\":123,\"author\":\"john.doe\"}}"`
-	SessionID   string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask" example:"nightly"`
+	SessionID   string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text, not blank and without control characters" doc:"The conversation to continue, as for ask" example:"nightly"`
 	Dedupe      *bool         `json:"dedupe,omitempty" doc:"By default true: the same task that still waits or runs is not queued twice" example:"true"`
 	MaxAttempts int           `json:"maxAttempts,omitempty" minimum:"1" maximum:"100" doc:"How often it may begin: again when it failed in a way that may pass, or when Iris was ended in its middle. Without it the configured queue.maxAttempts" example:"3"`
 }

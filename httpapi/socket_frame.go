@@ -26,7 +26,7 @@ type messageFrame struct {
 	Type      string        `json:"type" enum:"message" doc:"What the frame is" example:"message"`
 	Team      string        `json:"team" doc:"The team to ask" example:"backend"`
 	Message   string        `json:"message" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to ask" example:"What database indexes do we have?"`
-	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask" example:"github:acme/api#123"`
+	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text, not blank and without control characters" doc:"The conversation to continue, as for ask" example:"github:acme/api#123"`
 	Timeout   int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout" example:"600000"`
 	Context   *iris.Context `json:"context,omitempty" doc:"Where the message comes from; the agent gets it as data beside the message" example:"{\"source\":\"chat\",\"metadata\":{\"room\":7}}"`
 	Ref       string        `json:"ref,omitempty" maxLength:"128" doc:"A word of the client's own for the message; it comes back in its start and in every error about it" example:"question-1"`

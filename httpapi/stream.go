@@ -31,7 +31,7 @@ type streamBody struct {
 	Stream    *bool         `json:"stream,omitempty" doc:"By default true; false answers as ask does" example:"true"`
 	Timeout   int64         `json:"timeout,omitempty" minimum:"1" maximum:"86400000" doc:"How long the team may work on it, in milliseconds; without it the configured turnTimeout. With stream false: how long to wait, as for ask" example:"600000"`
 	Context   *iris.Context `json:"context,omitempty" doc:"Where the message comes from; the agent gets it as data beside the message" example:"{\"source\":\"github-webhook\",\"metadata\":{\"pr_number\":123,\"author\":\"john.doe\"}}"`
-	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"The conversation to continue, as for ask" example:"github:acme/api#123"`
+	SessionID string        `json:"sessionId,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text, not blank and without control characters" doc:"The conversation to continue, as for ask" example:"github:acme/api#123"`
 }
 
 type streamByQueryIn struct {
@@ -40,7 +40,7 @@ type streamByQueryIn struct {
 	Attend      string `header:"Iris-Attend" enum:"yes,no" doc:"As for POST"`
 	Message     string `query:"message" pattern:"[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]" patternDescription:"a text that is not blank" doc:"What to ask; needed unless there is a Last-Event-ID" example:"Explain the authentication flow step by step"`
 	Timeout     int64  `query:"timeout" minimum:"1" maximum:"86400000" doc:"As for POST"`
-	SessionID   string `query:"sessionId" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text without control characters" doc:"As for POST"`
+	SessionID   string `query:"sessionId" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x20\\x7f-\\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"a readable text, not blank and without control characters" doc:"As for POST"`
 }
 
 type followIn struct {
