@@ -66,19 +66,23 @@ func (p Permission) CheckAnswers(d Decision) error {
 	if !d.Allow && len(d.Answers) == 0 {
 		return nil
 	}
+	bad := func(format string, args ...any) error {
+		problem := fmt.Sprintf(format, args...)
+		return Errorf(CodeInvalidRequest, "answers %s", problem).With("errors", []map[string]string{{"field": "answers", "problem": problem}})
+	}
 	questions := p.Questions()
 	left := len(d.Answers)
 	for _, q := range questions {
 		if strings.TrimSpace(d.Answers[q]) == "" {
-			return Errorf(CodeInvalidRequest, "the agent asks something: allow needs an answer to each question, as answers: {%q: \"…\"}; or deny", q)
+			return bad("must have one to each question that the agent asks, as {%q: \"…\"}; or deny", q)
 		}
 		left--
 	}
 	switch {
 	case left > 0 && len(questions) == 0:
-		return Errorf(CodeInvalidRequest, "answers are for the tool %s; %s asks for leave only", ToolAskUser, p.Tool)
+		return bad("are for the tool %s; %s asks for leave only", ToolAskUser, p.Tool)
 	case left > 0:
-		return Errorf(CodeInvalidRequest, "answers has what the agent did not ask; it asks %s", fmt.Sprintf("%q", questions))
+		return bad("has what the agent did not ask; it asks %q", questions)
 	}
 	return nil
 }
