@@ -113,6 +113,22 @@ func TestLimitsAreExact(t *testing.T) {
 	}
 }
 
+// TestBadCredentialsBehindAProxy: each address that a trusted proxy names has a count of its own.
+func TestBadCredentialsBehindAProxy(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(config, api, teams map[string]any) { api["trustedProxies"] = []any{"127.0.0.1"} })
+	from := func(forwarded string) answer {
+		return s.do(req{path: "/teams", key: "guess", header: map[string]string{"X-Forwarded-For": forwarded}})
+	}
+	for range 100 {
+		from("198.51.100.1, 203.0.113.7").is(401)
+	}
+	from("198.51.100.2, 203.0.113.7").fails(429, "RATE_LIMITED")
+	from("203.0.113.8").fails(401, "UNAUTHORIZED")
+	from("203.0.113.7, 203.0.113.9").fails(401, "UNAUTHORIZED")
+	s.do(req{path: "/teams", key: "guess"}).fails(401, "UNAUTHORIZED")
+}
+
 // TestBadCredentials: 100 a minute from one address, then 429; a good key is never refused by that.
 func TestBadCredentials(t *testing.T) {
 	t.Parallel()

@@ -66,6 +66,15 @@ func TestTeams(t *testing.T) {
 	if s.do(req{path: "/teams/backend/ask", body: `{"question":"[[fail 400]]"}`}); status()["lastError"] == nil {
 		t.Error("there is no last error")
 	}
+	if s.do(req{path: "/teams/backend/ask", body: `{"question":"[[exit 3]]"}`}).fails(500, "PROCESS_ERROR"); status()["lastError"] == nil {
+		t.Error("there is no last error of a process that died")
+	}
+	s.do(req{method: "POST", path: "/teams/backend/sleep"}).is(200)
+	eventually(t, func() bool { return status()["status"] == "error" })
+	s.ask("q")
+	if st := status(); st["status"] != "idle" || st["lastError"] != nil {
+		t.Errorf("after a good answer: %v", st)
+	}
 }
 
 // TestChangingTeams: teams are made, changed and taken out, in the YAML file, comments kept.
