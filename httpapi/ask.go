@@ -67,6 +67,7 @@ func (s *Server) submit(ctx context.Context, req *request, a iris.Ask) (iris.Mes
 	if m.Repeated {
 		req.replayed()
 	}
+	req.message = m.ID
 	return m, err
 }
 

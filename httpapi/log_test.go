@@ -38,9 +38,9 @@ func TestLog(t *testing.T) {
 			w := f.do(tt.call)
 			f.running.Wait()
 			var line struct {
-				Level, Msg, Route, Key, RequestID, Code, Err string
-				Status                                       int
-				Took                                         *int64
+				Level, Msg, Route, Key, RequestID, Message, Code, Err string
+				Status                                                int
+				Took                                                  *int64
 			}
 			if err := json.Unmarshal([]byte(f.logged.String()), &line); err != nil {
 				t.Fatalf("not one line: %v: %s", err, f.logged)
@@ -48,6 +48,9 @@ func TestLog(t *testing.T) {
 			if line.Msg != "request" || line.Level != tt.level || line.Route != tt.route || line.Key != tt.key ||
 				line.RequestID != "mine" || line.Status != w.Code || line.Took == nil || (line.Code != "") != (w.Code >= 400) {
 				t.Errorf("got %s", f.logged)
+			}
+			if asked := w.Code == http.StatusOK && strings.Contains(tt.route, ":team/"); asked != strings.HasPrefix(line.Message, "msg_") {
+				t.Errorf("the message that was asked is %q", line.Message)
 			}
 			if strings.Contains(f.logged.String(), "SECRET") && tt.call.method == "" {
 				t.Errorf("a secret in %s", f.logged)

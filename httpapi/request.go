@@ -29,6 +29,7 @@ type request struct {
 	key        string      // names the request if it carries an Idempotency-Key: see once
 	answer     http.Header // of the answer
 	trace      string      // id of the trace that it is part of, for the log
+	message    string      // id of the message that it asked or follows, likewise
 
 	code iris.Code // of the failure that was answered, for the log
 	err  error     // its cause, likewise
@@ -110,6 +111,9 @@ func (s *Server) record(g *gin.Context, req *request) {
 	}
 	if req.caller.Credentialed() {
 		attrs = append(attrs, slog.String(string(req.caller.Kind), req.caller.Name))
+	}
+	if req.message != "" {
+		attrs = append(attrs, slog.String("message", req.message))
 	}
 	if req.trace != "" {
 		attrs = append(attrs, slog.String("trace", req.trace))

@@ -172,6 +172,7 @@ func (s *Server) goOn(ctx context.Context, req *request, m iris.Message, field s
 // follow writes a message's events, from behind one to the last.
 func (s *Server) follow(req *request, m iris.Message, after int64) *streamOut {
 	m = iris.Message{ID: m.ID, Team: m.Team, Caller: m.Caller} // its answer may be long
+	req.message = m.ID
 	return &streamOut{func(h huma.Context) {
 		g := humagin.Unwrap(h)
 		f := &follower{server: s, req: req, message: m, g: g, checked: time.Now()}
@@ -182,8 +183,11 @@ func (s *Server) follow(req *request, m iris.Message, after int64) *streamOut {
 		defer s.attend(req, g.Request.Header, m.ID)()
 		s.cfg.Metrics.Streams("sse", 1)
 		defer s.cfg.Metrics.Streams("sse", -1)
-		if err := f.run(g.Request.Context(), after); err != nil {
-			req.code, req.err = iris.CodeInternal, err
+		ctx := g.Request.Context()
+		if err := f.run(ctx, after); err != nil {
+			if req.err = err; ctx.Err() == nil {
+				req.code = iris.CodeInternal
+			}
 		}
 	}}
 }
@@ -198,8 +202,9 @@ type follower struct {
 	checked time.Time // when the key was last known to be good
 }
 
-// run returns an error only if the events failed. A client that is gone or too slow, or a
-// server that ends, is none: the client goes on with the id of the last event it saw.
+// run returns why the stream ended before its last event: the events failed; or ctx ended, for
+// the client is gone or too slow, or the server ends. The client goes on with the id of the
+// last event it saw.
 func (f *follower) run(ctx context.Context, after int64) error {
 	ctx, stop := context.WithCancel(ctx)
 	var failed error // set before events is closed
@@ -214,6 +219,7 @@ func (f *follower) run(ctx context.Context, after int64) error {
 			select {
 			case events <- ev:
 			case <-ctx.Done():
+				failed = context.Cause(ctx)
 				return
 			}
 		}
@@ -231,9 +237,6 @@ func (f *follower) run(ctx context.Context, after int64) error {
 		select {
 		case ev, open := <-events:
 			if !open {
-				if ctx.Err() != nil {
-					return nil
-				}
 				return failed
 			}
 			if !f.stillGood(ctx) {

@@ -1,8 +1,10 @@
 package httpapi_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -150,6 +152,18 @@ func TestRefusals(t *testing.T) {
 		if tt.status == 500 && !strings.Contains(f.logged.String(), "secret path") {
 			t.Errorf("the cause is not in the log: %s", f.logged)
 		}
+	}
+}
+
+// TestAStreamThatIsLeft: the log says that it was not read to its end, and that this is no fault of ours.
+func TestAStreamThatIsLeft(t *testing.T) {
+	f := newFront(httpapi.Config{})
+	ctx, leave := context.WithCancel(t.Context())
+	f.scripts["leave"] = func(*fake, string) { leave() }
+	r := call{path: "/api/v1/teams/backend/stream", body: `{"message":"leave"}`}.request(ctx, "http://iris.test")
+	f.server.Handler().ServeHTTP(httptest.NewRecorder(), r)
+	if got := f.logged.String(); !strings.Contains(got, `"level":"INFO"`) || !strings.Contains(got, `"err":"context canceled"`) {
+		t.Errorf("logged is %s", got)
 	}
 }
 
