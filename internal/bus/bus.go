@@ -10,6 +10,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -26,6 +27,8 @@ const (
 	maxBatch  = 64  // events in one commit
 	maxTail   = 256 // newest events of a live message kept in memory
 	maxReplay = 512 // events read from the store at once
+
+	readAgain = time.Second // between tries of a read that a fault of the store prevents
 
 	// maxText is how many bytes of text one event has, give or take a rune: a follower holds a
 	// few events, and there may be many followers that read slowly.
@@ -306,8 +309,9 @@ func (b *Bus) Ended(messageID string) (ended <-chan struct{}, release func()) {
 }
 
 // Events yields what follows event number after, from the store and then live, up to the
-// last one. It ends with the context's error when that ends first. The message must exist,
-// or it waits for one that never comes.
+// last one. It ends with the context's error when that ends first, and with the store's when
+// events can't be read and that will not pass; it waits for a fault that may pass. The message
+// must exist, or it waits for one that never comes.
 func (b *Bus) Events(ctx context.Context, messageID string, after int64) iter.Seq2[iris.Event, error] {
 	return func(yield func(iris.Event, error) bool) {
 		t := b.join(messageID)
@@ -316,7 +320,10 @@ func (b *Bus) Events(ctx context.Context, messageID string, after int64) iter.Se
 			events, news, covered := b.since(t, after)
 			if !covered {
 				var err error
-				if events, err = b.replay(ctx, messageID, after); err != nil {
+				if events, err = b.replay(ctx, messageID, after); passes(err) && paused(ctx) {
+					continue // the newest may be in memory by now
+				}
+				if err != nil {
 					yield(iris.Event{}, err)
 					return
 				}
@@ -355,6 +362,22 @@ func (b *Bus) replay(ctx context.Context, messageID string, after int64) ([]iris
 		return nil, context.Cause(ctx)
 	}
 	return b.store.Events(ctx, messageID, after, maxReplay)
+}
+
+// passes reports whether the fault may pass, as the error itself says.
+func passes(err error) bool {
+	e, ok := errors.AsType[*iris.Error](err)
+	return ok && e.Retry
+}
+
+// paused waits a moment; false when the context ends first.
+func paused(ctx context.Context) bool {
+	select {
+	case <-time.After(readAgain):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // since is what memory has after the number, and the channel that closes when there is more.

@@ -23,6 +23,7 @@ type memory struct {
 	events map[string][]iris.Event
 	final  map[string]bool
 	fault  error
+	unread error         // of reads of events
 	slow   time.Duration // per write
 	writes int
 }
@@ -55,6 +56,9 @@ func (m *memory) add(e iris.Event) {
 func (m *memory) Events(_ context.Context, id string, after int64, limit int) ([]iris.Event, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.unread != nil {
+		return nil, m.unread
+	}
 	all := m.events[id]
 	all = all[min(after, int64(len(all))):]
 	return slices.Clone(all[:min(limit, len(all))]), nil
@@ -331,6 +335,50 @@ func TestFollowingEnds(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		})
+	})
+}
+
+// TestAFollowerOutlivesAFaultOfTheStore: it hears the rest when the fault has passed; of one
+// that does not pass it is told.
+func TestAFollowerOutlivesAFaultOfTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory()
+		b := open(t, m)
+		b.Publish(chunk("msg_1", "a"))
+		if err := complete(b, "msg_1", ""); err != nil {
+			t.Fatal(err)
+		}
+		busy := iris.Errorf(iris.CodeInternal, "the disk fails")
+		busy.Retry = true
+		m.unread = fmt.Errorf("read events: %w", busy)
+		time.AfterFunc(10*time.Second, func() {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.unread = nil
+		})
+		if got := read(t, b, "msg_1", 0); !slices.Equal(got, []string{"a", "<complete>"}) {
+			t.Errorf("got %q", got)
+		}
+
+		for _, fault := range []error{errors.New("strange"), iris.Errorf(iris.CodeInternal, "damaged")} {
+			m.unread = fault
+			var told error
+			for _, err := range b.Events(t.Context(), "msg_1", 0) {
+				told = err
+			}
+			if !errors.Is(told, fault) {
+				t.Errorf("got %v, want %v", told, fault)
+			}
+		}
+
+		m.unread = busy
+		ctx, stop := context.WithTimeout(t.Context(), 5*time.Second)
+		defer stop()
+		for _, err := range b.Events(ctx, "msg_1", 0) {
+			if !errors.Is(err, busy) {
+				t.Errorf("got %v, want what kept it waiting", err)
+			}
+		}
 	})
 }
 
