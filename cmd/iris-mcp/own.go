@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -261,6 +262,8 @@ func (s server) serve(ctx context.Context, p parts) error {
 		})
 	}
 	manager.ready(address)
+	// What the start left behind is a tenth and more of what an idle Iris would hold on to.
+	defer time.AfterFunc(time.Second, debug.FreeOSMemory).Stop()
 	p.log.Info("serving", "version", version, "home", s.home, "config", s.configFile, "teams", len(p.live.Teams()), "mcp", s.in != nil, "http", address)
 	err = g.Wait()
 	p.log.Info("stopped")
