@@ -320,8 +320,10 @@ func (b *Bus) Events(ctx context.Context, messageID string, after int64) iter.Se
 			events, news, covered := b.since(t, after)
 			if !covered {
 				var err error
-				if events, err = b.replay(ctx, messageID, after); passes(err) && paused(ctx) {
-					continue // the newest may be in memory by now
+				if events, err = b.replay(ctx, messageID, after); passes(err) {
+					if err = pause(ctx); err == nil {
+						continue // the newest may be in memory by now
+					}
 				}
 				if err != nil {
 					yield(iris.Event{}, err)
@@ -370,13 +372,13 @@ func passes(err error) bool {
 	return ok && e.Retry
 }
 
-// paused waits a moment; false when the context ends first.
-func paused(ctx context.Context) bool {
+// pause waits a moment; it fails with the context's cause when that ends first.
+func pause(ctx context.Context) error {
 	select {
 	case <-time.After(readAgain):
-		return true
+		return nil
 	case <-ctx.Done():
-		return false
+		return context.Cause(ctx)
 	}
 }
 
