@@ -20,7 +20,9 @@ import (
 
 // Team processes are killed at random while callers ask as fast as they are answered. Every
 // caller hears, soon after the kill; the next ask works; nothing is left over, and memory stays
-// as it is. In the suite it takes seconds, IRIS_SOAK=1h is the long way.
+// as it is. In the suite it takes seconds, IRIS_SOAK=1h is the long way. Of an ask that takes
+// long it is said what the processes do meanwhile: one that the system does not let run is none
+// of Iris's, which waits for it until silenceTimeout.
 func TestTeamProcessesAreKilled(t *testing.T) {
 	lasts := time.Duration(15*longer()) * time.Second
 	if d, err := time.ParseDuration(os.Getenv("IRIS_SOAK")); err == nil {
@@ -34,7 +36,7 @@ func TestTeamProcessesAreKilled(t *testing.T) {
 	defer s.stop()
 	over := time.Now().Add(lasts)
 
-	h := &hunt{open: map[int]*ask{}}
+	h := &hunt{t: t, open: map[int]*ask{}}
 	var load sync.WaitGroup
 	for i := range 6 { // two conversations of each team
 		load.Go(func() {
@@ -75,17 +77,19 @@ func TestTeamProcessesAreKilled(t *testing.T) {
 	if lasts >= 2*time.Minute && after > before*6/5 { // it takes its time until it has what it needs
 		t.Errorf("memory grew: %d MB", sizes)
 	}
-	t.Logf("%v: %d asks answered, %d kills, %d asks ended by one; their callers heard after %v median, %v p99, %v at most; memory %d MB in the second quarter, %d MB in the last: %d",
-		lasts, h.answered, kills, h.failed, p(0.5), p(0.99), p(1), before, after, sizes)
+	t.Logf("%v: %d asks answered, %d kills, %d asks ended by one; their callers heard after %v median, %v p99, %v at most; the longest ask took %v; memory %d MB in the second quarter, %d MB in the last: %d",
+		lasts, h.answered, kills, h.failed, p(0.5), p(0.99), p(1), h.longest.Round(time.Millisecond), before, after, sizes)
 }
 
 // hunt knows which process answers whom, kills some, and counts what comes of it.
 type hunt struct {
+	t        *testing.T
 	mu       sync.Mutex
 	open     map[int]*ask // by the process that answers
 	answered int
 	failed   int
 	late     []time.Duration // from a kill to the caller's answer
+	longest  time.Duration   // from an ask to its end
 }
 
 // ask is one under way; hunt.mu guards it.
@@ -96,8 +100,9 @@ type ask struct {
 // ask streams a question whose answer begins with the id of the process. It is an error when
 // the answer is neither whole nor says that the process died.
 func (h *hunt) ask(s *site, caller, n int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
+	defer h.watch(s, caller, n)()
 	res, err := s.Send(ctx, http.MethodPost, "/teams/"+s.teams[caller%len(s.teams)]+"/stream", map[string]any{
 		"message":   fmt.Sprintf("[[say {pid} answers %d.%d]] [[tool Read {}]] [[wait %dms]] [[say and it is done]]", caller, n, rand.N(400)),
 		"sessionId": fmt.Sprint("caller ", caller),
@@ -130,6 +135,7 @@ func (h *hunt) ask(s *site, caller, n int) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.longest = max(h.longest, time.Since(began))
 	if h.open[pid] == a {
 		delete(h.open, pid)
 	}
@@ -145,6 +151,20 @@ func (h *hunt) ask(s *site, caller, n int) error {
 		return fmt.Errorf("the stream ended after %v with %q (event %s, %v): %s%s", time.Since(began).Round(time.Millisecond), last, id, lines.Err(), text, s.story(id))
 	}
 	return nil
+}
+
+// watch tells what the site's processes do when an ask takes long, until it is over.
+func (h *hunt) watch(s *site, caller, n int) (over func()) {
+	ended := make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		select {
+		case <-time.After(10 * time.Second):
+			h.t.Logf("%s: ask %d of caller %d has no end yet:\n%s", time.Now().Format(time.TimeOnly), n, caller, s.doing())
+		case <-ended:
+		}
+	})
+	return func() { close(ended); work.Wait() }
 }
 
 // kill kills a process that answers, if there is one.

@@ -214,6 +214,25 @@ func (s *site) leftOver() (all []string) {
 	return all
 }
 
+// doing tells of each thread of the processes of the site's teams what it does: its state, what
+// of the kernel it sleeps in, and its call of the system.
+func (s *site) doing() string {
+	var b strings.Builder
+	for _, p := range s.leftOver() {
+		fmt.Fprintln(&b, p)
+		pid, _, _ := strings.Cut(p, " ")
+		threads, _ := filepath.Glob("/proc/" + pid + "/task/*")
+		for _, thread := range threads {
+			stat, _ := os.ReadFile(thread + "/stat")
+			sleeps, _ := os.ReadFile(thread + "/wchan")
+			call, _ := os.ReadFile(thread + "/syscall")
+			_, state, _ := strings.Cut(string(stat), ") ")
+			fmt.Fprintf(&b, "\t%s %.1s %s %s\n", filepath.Base(thread), state, sleeps, bytes.TrimSpace(call))
+		}
+	}
+	return b.String()
+}
+
 // wantNoneLeft waits a little for the last ones to go.
 func (s *site) wantNoneLeft() {
 	s.t.Helper()
