@@ -28,9 +28,9 @@ func (p *pace) over() {
 	p.ends = append(p.ends, time.Now())
 }
 
-// next is when a place will probably be free: after the usual gap between two ends, which is
-// their median, for an hour in which nobody asked anything says nothing of now; or if there was
-// none for longer than that, after so long again.
+// next is when a place will probably be free: after the usual gap between two ends (the median:
+// an hour in which nobody asked anything says nothing of now), or if there was none for longer
+// than that, after so long again.
 func (p *pace) next() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
