@@ -83,6 +83,16 @@ func (d *Dispatcher) restsUntil(team string) time.Time {
 	return time.Time{}
 }
 
+// leftAlone is what a resting team's status says of it, nil when it does not rest.
+func (d *Dispatcher) leftAlone(team string) *iris.Error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r := d.resting(team); r != nil {
+		return spared(team, r.why)
+	}
+	return nil
+}
+
 // Resting lists the teams whose tasks are to wait now.
 func (d *Dispatcher) Resting() (teams []string) {
 	d.mu.Lock()

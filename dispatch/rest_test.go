@@ -46,6 +46,9 @@ func TestATeamThatMeetsALimitRests(t *testing.T) {
 		}
 		time.Sleep(30 * time.Second)
 		refused("59m30s")
+		if s, err := o.Status(t.Context(), limited.Team); err != nil || s.LastError == nil || !strings.Contains(s.LastError.Message, "for 59m30s more") {
+			t.Errorf("its status says %v, want until when it rests (%v)", s.LastError, err)
+		}
 		time.Sleep(9*time.Minute + 30*time.Second)
 		if q := wait(t, o, submit(t, o, ask("limited 1m")).ID); q.Status != iris.StatusFailed || strings.Contains(q.Err.Message, "left alone") {
 			t.Errorf("one ask now and then is tried all the same, and this is %s: %v", q.Status, q.Err)
@@ -62,6 +65,14 @@ func TestATeamThatMeetsALimitRests(t *testing.T) {
 		}
 		if q := wait(t, o, submit(t, o, ask("hello")).ID); q.Status != iris.StatusCompleted {
 			t.Errorf("then an ask is %s: %v", q.Status, q.Err)
+		}
+		if s, err := o.Status(t.Context(), limited.Team); err != nil || s.LastError != nil {
+			t.Errorf("then its status says %v (%v)", s.LastError, err)
+		}
+		for e, err := range o.Events(t.Context(), limited.ID, 0) {
+			if want := "attempt 1 of 3 failed: no more requests for now. The next one follows in 1h0m0s"; err != nil || e.Kind == iris.EventRetry && e.Text != want {
+				t.Errorf("it told %q (%v), want %q", e.Text, err, want)
+			}
 		}
 	})
 }

@@ -71,7 +71,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 		delay := max(backoff(d.cfg.Backoff(), j.Attempt), time.Until(iris.AsError(err).RetryAt))
 		log.Warn("task failed and will run again", "code", iris.CodeOf(err), "in", delay.Round(time.Millisecond), "error", err)
 		d.bus.Publish(iris.Event{MessageID: m.ID, Kind: iris.EventRetry, Text: fmt.Sprintf(
-			"attempt %d of %d failed: %s. The next one follows in %s", j.Attempt, m.MaxAttempts, iris.AsError(err).Message, delay.Round(100*time.Millisecond))})
+			"attempt %d of %d failed: %s. The next one follows in %s", j.Attempt, m.MaxAttempts, reason(iris.AsError(err)), delay.Round(100*time.Millisecond))})
 		d.handBack(ctx, m, j, time.Now().Add(delay))
 		return
 	default:

@@ -148,6 +148,9 @@ func (d *Dispatcher) Status(ctx context.Context, name string) (iris.TeamStatus, 
 		Waiting: backlog.Waiting, Running: backlog.Running, Sessions: sessions, Usage: usage,
 	}
 	s.State = state(s)
+	if why := d.leftAlone(team.Name); why != nil {
+		s.LastError = why
+	}
 	return s, nil
 }
 
