@@ -134,13 +134,24 @@ func TestADiskThatIsFull(t *testing.T) {
 		t.Errorf("it is %+v", m)
 	}
 
+	if code, err := s.JSON(t.Context(), "POST", "/teams/one/execute", map[string]any{"task": "[[wait 3s]][[say Done again.]]"}, &task); code != 202 {
+		t.Fatal(code, err)
+	}
 	fill()
 	ask("[[say Three.]]")
-	s.kill()
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
+	backup := exec.Command(binary, "backup", filepath.Join(s.opts.Home, "backup.db"))
+	backup.Env = append(os.Environ(), "IRIS_HOME="+s.opts.Home)
+	if out, err := backup.CombinedOutput(); err == nil || !strings.Contains(string(out), "no room for") {
+		t.Errorf("a backup to a full disk: %v, %s", err, out)
 	}
-	s.start()
+	s.kill()
+	fill()
+	time.AfterFunc(3*time.Second, func() { os.Remove(ballast) })
+	s.start() // waits for room
+	s.until("what was accepted is done", func() bool {
+		_, err := s.JSON(t.Context(), "GET", "/messages/"+task.MessageID, nil, &m)
+		return err == nil && m.Status == "completed"
+	})
 	for id, m := range s.history() {
 		if err := s.wholeEnd(m); err != nil {
 			t.Errorf("%s: %v", id, err)

@@ -40,8 +40,14 @@ import (
 )
 
 // own builds the parts, hands them to each other, and serves. What is built first is closed
-// last.
+// last. Its error is a notStarted until all is built.
 func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (err error) {
+	built := false
+	defer func() {
+		if err != nil && !built {
+			err = notStarted{err}
+		}
+	}()
 	cfg, err := config.Load(s.configFile)
 	if err != nil {
 		return err
@@ -142,6 +148,7 @@ func (s server) own(ctx context.Context, own *owner.Owner, log *slog.Logger) (er
 	if err := d.Recover(ctx); err != nil {
 		return err
 	}
+	built = true
 	return s.serve(ctx, parts{own, live, db, keys, ln, crt, processes, jobs, deliveries, d, deeds, onlooker, log})
 }
 

@@ -11,12 +11,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/iris-mcp/iris-mcp"
 	"github.com/iris-mcp/iris-mcp/internal/owner"
 	"github.com/iris-mcp/iris-mcp/internal/process"
+	"github.com/iris-mcp/iris-mcp/internal/store"
 	"github.com/iris-mcp/iris-mcp/mcp"
 )
 
@@ -116,8 +118,31 @@ func (s server) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer closeLog()
-	return s.own(ctx, own, log)
+	return s.untilServed(ctx, log, func() error { return s.own(ctx, own, log) })
 }
+
+// untilServed starts to serve again and again while the disk is full, as Iris would wait for room
+// if it ran: whoever restarts it gives up at some time. An MCP client is told at once.
+func (s server) untilServed(ctx context.Context, log *slog.Logger, own func() error) error {
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		err := own()
+		e, ok := errors.AsType[notStarted](err)
+		if !ok || s.in != nil || !store.Passes(e.error) || ctx.Err() != nil {
+			return err
+		}
+		log.Error("Iris cannot start; it tries again", "in", pause, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// notStarted is why nothing was served.
+type notStarted struct{ error }
+
+func (e notStarted) Unwrap() error { return e.error }
 
 // relay passes the MCP client on to the owner. Without a client there is nothing to do here.
 func (s server) relay(ctx context.Context, why string) error {

@@ -9,6 +9,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Backup writes the record in the file at path, as it is at one moment, to a new file, which
@@ -48,7 +51,11 @@ func Backup(ctx context.Context, path, to string) (err error) {
 		return fmt.Errorf("back up: %w", err)
 	}
 	defer os.Remove(f.Name())
-	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, f.Name()); err != nil { // into a file that is empty
+	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, f.Name()) // into a file that is empty
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_FULL {
+		return errors.Join(fmt.Errorf("there is no room for %s: make some, or name a file elsewhere: %w", to, err), f.Close())
+	}
+	if err != nil {
 		return errors.Join(wrap(err, "back up to %s", to), f.Close())
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/iris-mcp/iris-mcp"
 	"modernc.org/sqlite"
@@ -35,13 +36,24 @@ func fault(err error) error {
 	if !ok {
 		return err
 	}
-	f, ok := faults[e.Code()&0xff]
+	code := e.Code() & 0xff
+	if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // no room for the -shm, which is made anew at a start
+		code = sqlite3.SQLITE_FULL
+	}
+	f, ok := faults[code]
 	if !ok {
 		return err
 	}
 	told := iris.Errorf(iris.CodeInternal, "%s", f.says).With("store", f.name).Because(err)
 	told.Retry = f.passes
 	return told
+}
+
+// Passes reports whether err is a fault of the disk under the record, or of the data folder's
+// files, that may pass without anything being done to Iris.
+func Passes(err error) bool {
+	e, ok := errors.AsType[*iris.Error](err)
+	return ok && e.Retry && e.Details["store"] != nil || errors.Is(err, syscall.ENOSPC)
 }
 
 // unclean reports whether the last one who had the record open did not close it: whoever does

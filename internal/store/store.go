@@ -178,21 +178,21 @@ func own(ctx context.Context, dsn, path string) (err error) {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch e.Code() & 0xff {
 		case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
-			return fmt.Errorf("%s is not a database, or a damaged one: move it away and start again, or name another data folder with IRIS_HOME: %w", path, err)
+			return fmt.Errorf("%s is not a database, or a damaged one: put a backup in its place and remove its -wal and -shm, or move all three away to begin anew: %w", path, err)
 		case sqlite3.SQLITE_BUSY:
 			return fmt.Errorf("%s is in use by another program: end it, or name another data folder with IRIS_HOME: %w", path, err)
 		}
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("open database %s: %w", path, err)
+		return fmt.Errorf("open database %s: %w", path, fault(err))
 	case id == applicationID:
 		return nil
 	case id != 0 || tables > 0:
 		return fmt.Errorf("%s is a database of another program: move it away, or name another data folder with IRIS_HOME", path)
 	}
 	if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
-		return fmt.Errorf("mark database %s: %w", path, err)
+		return fmt.Errorf("mark database %s: %w", path, fault(err))
 	}
 	return nil
 }
@@ -211,13 +211,13 @@ func (db *DB) migrate(ctx context.Context, path string) error {
 	knows := sources[len(sources)-1].Version
 	has, err := m.GetDBVersion(ctx)
 	if err != nil {
-		return fmt.Errorf("migrate database: %w", err)
+		return fmt.Errorf("migrate database: %w", fault(err))
 	}
 	if has > knows {
 		return fmt.Errorf("%s was made by a newer Iris (form %d, this one knows %d): install that version or a later one, or name another data folder with IRIS_HOME", path, has, knows)
 	}
 	if _, err := m.Up(ctx); err != nil {
-		return fmt.Errorf("migrate database %s: %w", path, err)
+		return fmt.Errorf("migrate database %s: %w", path, fault(err))
 	}
 	return nil
 }

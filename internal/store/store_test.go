@@ -220,7 +220,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		{"the file is no database", func(t *testing.T, path string) string {
 			write(t, path, strings.Repeat("no database ", 1000))
 			return path
-		}, "not a database"},
+		}, "put a backup in its place"},
 		{"the file is too short for a database", func(t *testing.T, path string) string {
 			write(t, path, "hello")
 			return path
