@@ -155,6 +155,9 @@ func apiKey(file, home string, own bool) (string, error) {
 			return key, nil
 		}
 		key, err := os.ReadFile(localKeyFile(home))
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("the local user's key has gone from %s: start Iris again, which makes a new one, or name a key with --key-file", localKeyFile(home))
+		}
 		if err != nil {
 			return "", fmt.Errorf("read the local user's key: %w", err)
 		}

@@ -66,3 +66,9 @@ func TestTheLocalKeyGoesToItsOwnServerAlone(t *testing.T) {
 		})
 	}
 }
+
+func TestALocalKeyThatHasGone(t *testing.T) {
+	if _, err := apiKey("", t.TempDir(), true); err == nil || !strings.Contains(err.Error(), "start Iris again") {
+		t.Errorf("it says %v", err)
+	}
+}

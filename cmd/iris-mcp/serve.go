@@ -134,7 +134,7 @@ func (s server) untilServed(ctx context.Context, log *slog.Logger, own func() er
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return err
+			return nil
 		}
 	}
 }
