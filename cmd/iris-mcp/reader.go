@@ -113,7 +113,8 @@ func (r *reader) show(ctx context.Context, e sdk.Event) {
 	case sdk.EventRestart:
 		r.endLine()
 		if r.live && r.wrote {
-			fmt.Fprintln(r.err, "iris-mcp: the model's answer broke off; here it comes anew")
+			r.line.Hide()
+			fmt.Fprintln(r.err, "iris-mcp: the answer broke off; here it comes anew")
 		}
 	}
 }

@@ -64,7 +64,7 @@ func TestAPersonSeesTheAnswerAsItIsWritten(t *testing.T) {
 	if got, want := out.String(), "Let me look.\n\nIt is [31mred\nIt is blue\n"; got != want {
 		t.Errorf("saw %q, want %q", got, want)
 	}
-	if got := errs.String(); got != "iris-mcp: the model's answer broke off; here it comes anew\n" {
+	if got := errs.String(); got != "iris-mcp: the answer broke off; here it comes anew\n" {
 		t.Errorf("was told %q", got)
 	}
 }
@@ -95,6 +95,24 @@ func TestAPersonIsToldWhatTheTeamDoes(t *testing.T) {
 		}
 		if got := screen.String(); got != want.String()+"\r\x1b[K" {
 			t.Errorf("drew %q\nwant %q", got, want.String())
+		}
+	})
+}
+
+func TestWhatIsSaidBesideTheAnswerHasALineOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out, screen bytes.Buffer
+		r := &reader{team: "backend", live: true, out: &out, err: &screen, line: startStatusLine(&screen, 80), newline: true}
+		err := r.follow(t.Context(), told(nil,
+			sdk.Event{Kind: sdk.EventStart, MessageID: "msg_1"},
+			sdk.Event{Kind: sdk.EventChunk, Text: "It"},
+			sdk.Event{Kind: sdk.EventRetry, Reason: "it died"},
+			sdk.Event{Kind: sdk.EventRestart},
+			sdk.Event{Kind: sdk.EventChunk, Text: "It is blue."},
+			sdk.Event{Kind: sdk.EventComplete},
+		))
+		if want := "it died (0 s)\x1b[0m\r\x1b[Kiris-mcp: the answer broke off"; err != nil || !strings.Contains(screen.String(), want) {
+			t.Errorf("%q, %v, want %q in it", screen.String(), err, want)
 		}
 	})
 }
