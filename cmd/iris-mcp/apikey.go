@@ -230,7 +230,7 @@ func auditLocal(cmd *cobra.Command, action iris.AuditAction, subject string, det
 	if err != nil {
 		return // it could not have been done
 	}
-	log := slog.New(shownLog(cmd.ErrOrStderr()))
+	log := slog.New(shownLog(cmd.ErrOrStderr(), cmd.ErrOrStderr()))
 	audit.New(home, log).Record(cmd.Context(), iris.AuditEntry{
 		Action: action, Subject: subject, By: iris.Caller{Kind: iris.CallerLocal}, Details: details,
 	})

@@ -149,7 +149,7 @@ func (s server) relay(ctx context.Context, why string) error {
 	if s.in == nil {
 		return fmt.Errorf("%s, and there is no MCP client on stdin: nothing to do here; %q shows what runs", why, "iris-mcp status")
 	}
-	log := slog.New(shownLog(s.log))
+	log := slog.New(shownLog(s.log, s.log))
 	log.Info("relaying", "because", why, "home", s.home)
 	return owner.Relay(ctx, s.home, s.hello(), s.in, s.out, log)
 }
