@@ -78,7 +78,7 @@ func TestTeamProcessesAreKilled(t *testing.T) {
 		t.Errorf("memory grew: %d MB", sizes)
 	}
 	t.Logf("%v: %d asks answered, %d kills, %d asks ended by one; their callers heard after %v median, %v p99, %v at most; the longest ask took %v; memory %d MB in the second quarter, %d MB in the last: %d",
-		lasts, h.answered, kills, h.failed, p(0.5), p(0.99), p(1), h.longest.Round(time.Millisecond), before, after, sizes)
+		lasts, h.answered, kills, h.failed, p(0.5), p(0.99), p(1), h.longest, before, after, sizes)
 }
 
 // hunt knows which process answers whom, kills some, and counts what comes of it.
@@ -133,9 +133,19 @@ func (h *hunt) ask(s *site, caller, n int) error {
 			h.mu.Unlock()
 		}
 	}
+	if took := time.Since(began).Round(time.Millisecond); !h.ended(a, pid, last, text, took) {
+		err := lines.Err()
+		cancel()
+		return fmt.Errorf("the stream ended after %v with %q (event %s, %v): %s%s", took, last, id, err, text, s.story(id))
+	}
+	return nil
+}
+
+// ended counts an ask that is over. It is false if its end is none.
+func (h *hunt) ended(a *ask, pid int, last, text string, took time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.longest = max(h.longest, time.Since(began))
+	h.longest = max(h.longest, took)
 	if h.open[pid] == a {
 		delete(h.open, pid)
 	}
@@ -148,9 +158,9 @@ func (h *hunt) ask(s *site, caller, n int) error {
 			h.late = append(h.late, time.Since(a.killed))
 		}
 	default:
-		return fmt.Errorf("the stream ended after %v with %q (event %s, %v): %s%s", time.Since(began).Round(time.Millisecond), last, id, lines.Err(), text, s.story(id))
+		return false
 	}
-	return nil
+	return true
 }
 
 // watch tells what the site's processes do when an ask takes long, until it is over.

@@ -287,8 +287,10 @@ func (r *receiver) heard(id string) []string {
 	return r.told[id]
 }
 
-// story is what Iris's log says of the message of an event.
+// story is what Iris's log says of the message of an event, once Iris has had the time to notice
+// that its reader is gone, and whatever it calls an error.
 func (s *site) story(eventID string) string {
+	time.Sleep(time.Second)
 	id, _, _ := strings.Cut(eventID, ":")
 	text, err := os.ReadFile(filepath.Join(s.opts.Home, "iris.log"))
 	if err != nil || id == "" {
@@ -296,7 +298,7 @@ func (s *site) story(eventID string) string {
 	}
 	var b strings.Builder
 	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, id) {
+		if strings.Contains(line, id) || strings.Contains(line, `"level":"ERROR"`) {
 			b.WriteString("\n" + strings.TrimSpace(line))
 		}
 	}
