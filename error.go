@@ -107,6 +107,13 @@ func (e *Error) Status() int {
 	return e.Code.Status()
 }
 
+// Passes reports whether what went wrong may pass, as the error itself says (Retry): then the
+// same is worth another try.
+func Passes(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Retry
+}
+
 // With adds a detail and returns the same error.
 func (e *Error) With(key string, value any) *Error {
 	if e.Details == nil {

@@ -87,6 +87,9 @@ func TestStatusOfCodes(t *testing.T) {
 	if got := passes.Status(); got != 503 {
 		t.Errorf("an internal error that may pass has the status %d", got)
 	}
+	if !Passes(fmt.Errorf("store: %w", passes)) || Passes(Errorf(CodeInternal, "damaged")) || Passes(errors.New("strange")) || Passes(nil) {
+		t.Error("what may pass is known by the error itself, and by nothing else")
+	}
 	for code, want := range map[Code]string{
 		CodeTeamNotFound: "TeamNotFound", CodeForbidden: "Insufficient permissions", CodeRateLimited: "Rate limit exceeded",
 		"NO_SUCH_CODE": "InternalError",

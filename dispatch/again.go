@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -14,12 +13,6 @@ import (
 // message that somebody waited for does not, since nobody does any more, or is told at once,
 // and a side effect done twice is worse than an honest failure.
 func runsAgain(m iris.Message) bool { return m.Task && m.Attempts < m.MaxAttempts }
-
-// worthwhile reports whether another attempt may go better, as the error itself says.
-func worthwhile(err error) bool {
-	e, ok := errors.AsType[*iris.Error](err)
-	return ok && e.Retry
-}
 
 // longestBackoff is the longest pause between two attempts, but for the jitter.
 const longestBackoff = 5 * time.Minute

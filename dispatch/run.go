@@ -67,7 +67,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 		return
 	case errors.Is(cause, why.Shutdown):
 		end = ended(m, iris.StatusFailed, cutOff())
-	case worthwhile(err) && runsAgain(m):
+	case iris.Passes(err) && runsAgain(m):
 		delay := max(backoff(d.cfg.Backoff(), j.Attempt), time.Until(iris.AsError(err).RetryAt))
 		log.Warn("task failed and will run again", "code", iris.CodeOf(err), "in", delay.Round(time.Millisecond), "error", err)
 		d.bus.Publish(iris.Event{MessageID: m.ID, Kind: iris.EventRetry, Text: fmt.Sprintf(
@@ -86,7 +86,7 @@ func (d *Dispatcher) Run(ctx context.Context, j iris.Job, why Reasons) {
 // from a fault that may pass: what cannot be read cannot be ended either.
 func (d *Dispatcher) claimed(ctx context.Context, j iris.Job) (m iris.Message, err error) {
 	d.insist(ctx, j.MessageID, "a claimed message can't be read", func(ctx context.Context) error {
-		if m, err = d.store.Message(ctx, j.MessageID); worthwhile(err) {
+		if m, err = d.store.Message(ctx, j.MessageID); iris.Passes(err) {
 			return err
 		}
 		return nil

@@ -10,7 +10,6 @@ package bus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -320,7 +319,7 @@ func (b *Bus) Events(ctx context.Context, messageID string, after int64) iter.Se
 			events, news, covered := b.since(t, after)
 			if !covered {
 				var err error
-				if events, err = b.replay(ctx, messageID, after); passes(err) {
+				if events, err = b.replay(ctx, messageID, after); iris.Passes(err) {
 					if err = pause(ctx); err == nil {
 						continue // the newest may be in memory by now
 					}
@@ -364,12 +363,6 @@ func (b *Bus) replay(ctx context.Context, messageID string, after int64) ([]iris
 		return nil, context.Cause(ctx)
 	}
 	return b.store.Events(ctx, messageID, after, maxReplay)
-}
-
-// passes reports whether the fault may pass, as the error itself says.
-func passes(err error) bool {
-	e, ok := errors.AsType[*iris.Error](err)
-	return ok && e.Retry
 }
 
 // pause waits a moment; it fails with the context's cause when that ends first.
