@@ -29,17 +29,29 @@ const (
 )
 
 // newLauncher makes a launcher whose steps are short, so that a test of the last one is too.
-func newLauncher(t testing.TB) *agent.Launcher {
+// patience is a grace in which any agent does what it means to do, however busy the machine
+// is: who is killed after it would never have ended.
+const patience = 30 * time.Second
+
+// atOnce is how soon something comes that waits for no grace, on a machine that is busy.
+const atOnce = 4 * time.Second
+
+func newLauncher(t testing.TB, grace time.Duration) *agent.Launcher {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	k := process.New("agent-test-"+strconv.Itoa(os.Getpid()), log)
 	t.Cleanup(func() { k.Close() })
-	return agent.New(agent.Config{Keeper: k, Log: log, Grace: 500 * time.Millisecond, StartTimeout: 5 * time.Second})
+	return agent.New(agent.Config{Keeper: k, Log: log, Grace: grace, StartTimeout: patience})
 }
 
 func start(t testing.TB, team iris.Team) *agent.Agent {
 	t.Helper()
-	a, err := newLauncher(t).Start(t.Context(), team, conversation, false)
+	return startWith(t, team, patience)
+}
+
+func startWith(t testing.TB, team iris.Team, grace time.Duration) *agent.Agent {
+	t.Helper()
+	a, err := newLauncher(t, grace).Start(t.Context(), team, conversation, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +180,7 @@ func TestMetadataIsTheTurns(t *testing.T) {
 }
 
 func TestAConversationOutlivesItsProcess(t *testing.T) {
-	l, team := newLauncher(t), agenttest.Team(t, "backend", "echo")
+	l, team := newLauncher(t, patience), agenttest.Team(t, "backend", "echo")
 	first, err := l.Start(t.Context(), team, conversation, false)
 	if err != nil {
 		t.Fatal(err)
@@ -221,7 +233,7 @@ func TestAStartThatFailsSaysWhatToDo(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			team := agenttest.Team(t, "backend", "echo")
 			tt.spoil(&team)
-			_, err := newLauncher(t).Start(t.Context(), team, conversation, false)
+			_, err := newLauncher(t, patience).Start(t.Context(), team, conversation, false)
 			e, ok := errors.AsType[*iris.Error](err)
 			if !ok || e.Code != iris.CodeProcess || !strings.Contains(e.Message, tt.says) || e.Retry != tt.retry {
 				t.Fatalf("%v, want %q", err, tt.says)
@@ -239,7 +251,7 @@ func TestAStartIsBrokenOff(t *testing.T) {
 	t.Run("by its context", func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, cause)
 		defer cancel()
-		if _, err := newLauncher(t).Start(ctx, team, conversation, false); !errors.Is(err, cause) {
+		if _, err := newLauncher(t, patience).Start(ctx, team, conversation, false); !errors.Is(err, cause) {
 			t.Error(err)
 		}
 	})
@@ -291,7 +303,7 @@ func TestAnInterruptedTurnLeavesTheAgentUsable(t *testing.T) {
 				<-ctx.Done()
 				return iris.Decision{Allow: true}
 			}})
-			if took := time.Since(began); !errors.Is(err, cause) || took > 400*time.Millisecond {
+			if took := time.Since(began); !errors.Is(err, cause) || took > atOnce {
 				t.Errorf("after %v: %v", took, err)
 			}
 			if r, _, err := say(t.Context(), a, "hello"); r.Text != "You said: hello" {
@@ -314,10 +326,15 @@ func TestATurnWhoseContextIsOverIsNotBegun(t *testing.T) {
 }
 
 func TestAnAgentThatHeedsNoInterruptIsKilled(t *testing.T) {
-	a := start(t, agenttest.Team(t, "backend", "echo"))
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	a := startWith(t, agenttest.Team(t, "backend", "echo"), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if _, _, err := say(ctx, a, "[[deaf]][[stubborn]][[hang]]"); !errors.Is(err, context.DeadlineExceeded) {
+	_, err := a.Turn(ctx, iris.Turn{Text: "[[deaf]][[stubborn]][[say so far]][[hang]]", Emit: func(e iris.Event) {
+		if e.Kind == iris.EventChunk {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	<-a.Done()
@@ -339,7 +356,7 @@ func TestADeathInMidAnswerIsToldAtOnce(t *testing.T) {
 			} else if tt.name == "an exit" && (e.Private["stderr"] != "it hurts\n" || !strings.Contains(e.Message, "exit status 7")) {
 				t.Errorf("%v, %v", e, e.Private)
 			}
-			if took := time.Since(began); took > 800*time.Millisecond || o.text != "half an" {
+			if took := time.Since(began); took > atOnce || o.text != "half an" {
 				t.Errorf("after %v, told %q", took, o.text)
 			}
 			<-a.Done()
@@ -404,18 +421,18 @@ func TestFailuresOfTheModelSayWhatToDo(t *testing.T) {
 
 func TestSilenceIsEndedButNotThatOfATool(t *testing.T) {
 	team := agenttest.Team(t, "backend", "echo")
-	team.SilenceTimeout = 150 * time.Millisecond
+	team.SilenceTimeout = time.Second
 	a := start(t, team)
 	_, _, err := say(t.Context(), a, "[[say so far]][[hang]]")
-	if e, ok := errors.AsType[*iris.Error](err); !ok || !e.Retry || !strings.Contains(e.Message, "printed nothing for 150ms") {
+	if e, ok := errors.AsType[*iris.Error](err); !ok || !e.Retry || !strings.Contains(e.Message, "printed nothing for 1s") {
 		t.Errorf("silence: %v", err)
 	}
-	if r, _, err := say(t.Context(), a, "[[pace 400ms]][[tool Bash]][[pace 1ms]][[say done]]"); r.Text != "done" {
+	if r, _, err := say(t.Context(), a, "[[pace 1500ms]][[tool Bash]][[pace 1ms]][[say done]]"); r.Text != "done" {
 		t.Errorf("a long tool: %v", err)
 	}
 	r, err := a.Turn(t.Context(), iris.Turn{Text: "[[ask Bash]][[say allowed]]", Decide: func(ctx context.Context, _ iris.Permission) iris.Decision {
 		select {
-		case <-time.After(400 * time.Millisecond):
+		case <-time.After(1500 * time.Millisecond):
 			return iris.Decision{Allow: true}
 		case <-ctx.Done():
 			return iris.Decision{}
@@ -492,16 +509,16 @@ func TestPermissionsAreAskedForAndAnswered(t *testing.T) {
 func TestCloseEndsEveryAgent(t *testing.T) {
 	for _, tt := range []struct {
 		name, before string
-		limit        time.Duration
+		grace        time.Duration
 	}{
-		{"an idle one", "hello", 300 * time.Millisecond},
-		{"one that was interrupted before", "[[fail 500]]", 300 * time.Millisecond},
-		{"one with children", "[[spawn sleep 4754]]", 300 * time.Millisecond},
-		{"a stubborn one", "[[stubborn]][[spawn sleep 4754]]", 1500 * time.Millisecond},
-		{"a deaf and stubborn one", "[[stubborn]][[deaf]]", 2 * time.Second},
+		{"an idle one", "hello", patience},
+		{"one that was interrupted before", "[[fail 500]]", patience},
+		{"one with children", "[[spawn sleep 4754]]", patience},
+		{"a stubborn one", "[[stubborn]][[spawn sleep 4754]]", 500 * time.Millisecond},
+		{"a deaf and stubborn one", "[[stubborn]][[deaf]]", 500 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			a := start(t, agenttest.Team(t, "backend", "echo"))
+			a := startWith(t, agenttest.Team(t, "backend", "echo"), tt.grace)
 			say(t.Context(), a, tt.before)
 			began := time.Now()
 			var all sync.WaitGroup
@@ -509,7 +526,7 @@ func TestCloseEndsEveryAgent(t *testing.T) {
 				all.Go(func() { a.Close() })
 			}
 			all.Wait()
-			if took := time.Since(began); took > tt.limit {
+			if took := time.Since(began); took > atOnce {
 				t.Errorf("took %v", took)
 			}
 			if syscall.Kill(a.PID(), 0) == nil || running(t, "sleep 4754") {
