@@ -85,7 +85,7 @@ func TestTLS(t *testing.T) {
 
 // TestNoGoodTLS: what is refused below HTTP is refused over TLS as it is in the clear.
 func TestNoGoodTLS(t *testing.T) {
-	f := newSecureFront(t, httpapi.Config{HeaderTimeout: 500 * time.Millisecond})
+	f := newSecureFront(t, httpapi.Config{HeaderTimeout: 2 * time.Second})
 	address := f.secure(t)
 	dial := func(t *testing.T, send string, cfg *tls.Config) *bufio.Reader {
 		t.Helper()
