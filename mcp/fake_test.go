@@ -15,7 +15,7 @@ import (
 //
 //	hello            answers at once
 //	slow DURATION    answers after that long, and meanwhile reads a file each second
-//	hang             never answers
+//	hang             answers when the test says so
 //	fail             PROCESS_ERROR
 //	panic            Submit panics
 type fake struct {
@@ -111,6 +111,14 @@ func (m *fakeMessage) event(e iris.Event) {
 	m.events = append(m.events, e)
 	close(m.changed)
 	m.changed = make(chan struct{})
+}
+
+// answer ends a message that hangs.
+func (f *fake) answer(id string) {
+	f.mu.Lock()
+	m := f.messages[id]
+	f.mu.Unlock()
+	f.end(m, iris.StatusCompleted, m.Team+" says: "+m.Text, nil)
 }
 
 func (f *fake) end(m *fakeMessage, status iris.Status, response string, err *iris.Error) {

@@ -350,11 +350,13 @@ func TestMCPGoClient(t *testing.T) {
 	}
 	var mu sync.Mutex
 	progress := 0
+	told := sync.OnceFunc(func() { s.answer("msg_1") }) // the answer, which waits for the progress
 	c.OnNotification(func(n mcpgo.JSONRPCNotification) {
 		mu.Lock()
 		defer mu.Unlock()
 		if n.Method == "notifications/progress" {
 			progress++
+			told()
 		}
 	})
 	var hello mcpgo.InitializeRequest
@@ -369,7 +371,7 @@ func TestMCPGoClient(t *testing.T) {
 	}
 	var call mcpgo.CallToolRequest
 	call.Params.Name = "ask_team"
-	call.Params.Arguments = map[string]any{"team": "backend", "question": "slow 1100ms"}
+	call.Params.Arguments = map[string]any{"team": "backend", "question": "hang"}
 	call.Params.Meta = &mcpgo.Meta{ProgressToken: "p"}
 	answer, err := c.CallTool(t.Context(), call)
 	if err != nil || answer.IsError {
@@ -377,7 +379,7 @@ func TestMCPGoClient(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if text, _ := answer.Content[0].(mcpgo.TextContent); text.Text != "backend says: slow 1100ms" || progress == 0 {
+	if text, _ := answer.Content[0].(mcpgo.TextContent); text.Text != "backend says: hang" || progress == 0 {
 		t.Errorf("the answer is %+v after %d times progress", answer.Content, progress)
 	}
 }
