@@ -17,7 +17,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/iris-mcp/iris-mcp/internal/owner"
 )
@@ -237,8 +236,7 @@ func TestWhenTheOwnerGoesOpenRequestsAreAnswered(t *testing.T) {
 	r.send(`{"jsonrpc":"2.0","id":10,"method":"ping"}`)
 	r.line() // all above has reached the owner
 	o.kill(syscall.SIGKILL)
-	began := time.Now()
-	got := map[string]string{}
+	got := map[string]string{} // by its end and not by a clock, after which it would be said that it does not answer
 	for range 2 {
 		line := r.line()
 		var m struct{ ID json.RawMessage }
@@ -246,9 +244,6 @@ func TestWhenTheOwnerGoesOpenRequestsAreAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		got[string(m.ID)] = line
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the errors came after %s", took)
 	}
 	for id, parts := range map[string][]string{
 		"7":   {`"isError":true`, `"code":"PROCESS_ERROR"`, `check_message`, fmt.Sprint(o.cmd.Process.Pid)},
