@@ -189,6 +189,30 @@ func TestAMessageThatTheCLIDropsIsOver(t *testing.T) {
 	}
 }
 
+// A CLI that has answered and says nothing more for a while takes no message yet, and has
+// nothing to break off.
+func TestATurnThatIsBrokenOffBeforeTheCLIIsIdleIsOver(t *testing.T) {
+	a := newAgent(iris.Team{Name: "backend", Path: t.TempDir()}, slog.New(slog.DiscardHandler), time.Second)
+	a.idle = true
+	hear := func(s string) {
+		l, _ := parse([]byte(s))
+		a.line(l)
+	}
+	hear(running)
+	tn := &turn{uuid: mine, ctx: context.Background(), over: make(chan struct{})}
+	a.begin(tn)
+	why := errors.New("silence")
+	a.breakOff(why)
+	hear(idle)
+	if a.turn != nil || tn.err != why || tn.sent {
+		t.Fatalf("it goes on: %v, sent: %v", tn.err, tn.sent)
+	}
+	next := &turn{uuid: mine, ctx: context.Background(), over: make(chan struct{})}
+	if a.begin(next); !next.sent {
+		t.Error("the next one is not sent")
+	}
+}
+
 // A round of the CLI's own may be taken for the answer to a message that the CLI then drops.
 func TestARoundThatOutlivesItsTurnIsToldToNobody(t *testing.T) {
 	a := newAgent(iris.Team{Name: "backend", Path: t.TempDir()}, slog.New(slog.DiscardHandler), time.Second)

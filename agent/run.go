@@ -148,6 +148,9 @@ func (a *Agent) system(l line) {
 		a.idle = l.State == "idle"
 		if a.idle {
 			a.news = false
+			if t := a.turn; t != nil && !t.sent && t.stop != nil {
+				a.finish(turnNotBegun, t.stop) // broken off between two rounds, of which no result comes
+			}
 		}
 		a.send()
 		return
