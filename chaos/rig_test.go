@@ -214,10 +214,24 @@ func (s *site) leftOver() (all []string) {
 	return all
 }
 
-// doing tells of each thread of the processes of the site's teams what it does: its state, what
-// of the kernel it sleeps in, and its call of the system.
+// doing tells what Iris says of its processes and of what waits or runs, and of each thread of
+// the processes what it does: its state, what of the kernel it sleeps in, and its call of the system.
 func (s *site) doing() string {
 	var b strings.Builder
+	for _, path := range []string{"/processes", "/messages/history?status=queued", "/messages/history?status=processing"} {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		res, err := s.Send(ctx, http.MethodGet, path, nil)
+		if err == nil {
+			var body []byte
+			body, err = io.ReadAll(res.Body)
+			res.Body.Close()
+			fmt.Fprintf(&b, "%s: %s\n", path, bytes.TrimSpace(body))
+		}
+		if err != nil {
+			fmt.Fprintf(&b, "%s: %v\n", path, err)
+		}
+		cancel()
+	}
 	for _, p := range s.leftOver() {
 		fmt.Fprintln(&b, p)
 		pid, _, _ := strings.Cut(p, " ")
