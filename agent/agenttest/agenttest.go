@@ -31,6 +31,7 @@
 //	[[tool Read {…}]]      a call of a tool, and its result; the input is JSON
 //	[[ask Bash {…}]]       the same, but the CLI asks for permission first
 //	[[wait 2s]]            a pause
+//	[[until file]]         a pause until there is a file of that name
 //	[[pace 50ms]]          a pause before each of the following words and in tools
 //	[[retry 529]]          a model call that failed and is made again
 //	[[retry 429 60s]]      the same, after a pause

@@ -252,6 +252,30 @@ func TestAScriptDecidesByWords(t *testing.T) {
 	}
 }
 
+func TestItWaitsForAFile(t *testing.T) {
+	dir := t.TempDir()
+	ready, file := filepath.Join(dir, "ready"), filepath.Join(dir, "file")
+	if err := os.WriteFile(ready, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := run(t, "start: [[until "+ready+"]]\n", t.TempDir())
+	says := "[[say a]][[until " + file + "]][[say b]]"
+	f.ask(says)
+	f.until(`"assistant"`)
+	f.control("interrupt") // heeded meanwhile
+	if got := f.until(`"type":"result"`); strings.Contains(got, `"result":`) {
+		t.Error(got)
+	}
+	f.ask(says)
+	f.until(`"assistant"`)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.until(`"type":"result"`); !strings.Contains(got, `"result":"b"`) {
+		t.Error(got)
+	}
+}
+
 func TestItDiesOfABadLine(t *testing.T) {
 	f := run(t, "echo", t.TempDir())
 	f.in.Encode(json.RawMessage(`{"type":"user","message":{"role":"assistant"}}`))

@@ -305,6 +305,10 @@ func (p *player) do(s step) {
 	switch s.verb {
 	case "wait":
 		time.Sleep(s.duration())
+	case "until":
+		for !s.fulfilled() {
+			time.Sleep(look)
+		}
 	case "stderr":
 		fmt.Fprintln(os.Stderr, p.fill(s.arg))
 	case "garbage":

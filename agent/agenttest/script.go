@@ -108,6 +108,14 @@ func (s step) duration() time.Duration {
 	return d
 }
 
+// look is how often it is looked whether a step is fulfilled: its file is there.
+const look = 5 * time.Millisecond
+
+func (s step) fulfilled() bool {
+	_, err := os.Stat(s.arg)
+	return err == nil
+}
+
 func (s step) number() int {
 	n, err := strconv.Atoi(s.arg)
 	if err != nil {

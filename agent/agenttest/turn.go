@@ -106,6 +106,12 @@ func (t *turn) run(steps []step) bool {
 			if t.p.pause(d) {
 				return t.aborted()
 			}
+		case "until":
+			for !s.fulfilled() {
+				if t.p.pause(look) {
+					return t.aborted()
+				}
+			}
 		case "pace":
 			t.pace = s.duration()
 		case "retry":
