@@ -97,11 +97,13 @@ func TestConversations(t *testing.T) {
 func TestAskTimeout(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	a := s.do(req{path: "/teams/backend/ask", body: `{"question":"[[wait 700ms]] [[say late]]","timeout":100}`}).fails(408, "TIMEOUT")
+	held := newGate(t)
+	a := s.do(req{path: "/teams/backend/ask", body: `{"question":"` + held.step() + ` [[say late]]","timeout":100}`}).fails(408, "TIMEOUT")
 	id := a.json["details"].(map[string]any)["messageId"].(string)
 	if m := s.do(req{path: "/messages/" + id}).is(200); m.json["status"] == "completed" {
 		t.Errorf("the answer was there: %s", m.body)
 	}
+	held.open()
 	if m := s.finished(id); m.json["status"] != "completed" || m.json["response"] != "late" {
 		t.Errorf("%s", m.body)
 	}

@@ -356,6 +356,32 @@ func (s *server) ask(question string) answer {
 	return s.do(req{path: "/teams/backend/ask", body: map[string]any{"question": question}}).is(200)
 }
 
+// gate is what a script waits for, as a step of it, so that a test decides what is still running
+// and no clock does.
+type gate struct {
+	t    testing.TB
+	file string
+}
+
+func newGate(t testing.TB) gate { return gate{t, filepath.Join(t.TempDir(), "open")} }
+
+// step waits until the gate is open.
+func (g gate) step() string { return "[[until " + g.file + "]]" }
+
+func (g gate) open() {
+	g.t.Helper()
+	if err := os.WriteFile(g.file, nil, 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func (g gate) shut() {
+	g.t.Helper()
+	if err := os.Remove(g.file); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 // together runs the functions side by side.
 func together(n int, do func(int)) {
 	var all sync.WaitGroup
