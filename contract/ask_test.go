@@ -133,7 +133,8 @@ func TestAskAndItsClient(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
 	ctx, leave := context.WithCancel(t.Context())
-	q := s.request(req{path: "/teams/backend/ask", body: `{"question":"[[wait 500ms]] [[say done anyway]]"}`}).WithContext(ctx)
+	held := newGate(t)
+	q := s.request(req{path: "/teams/backend/ask", body: `{"question":"` + held.step() + ` [[say done anyway]]"}`}).WithContext(ctx)
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -152,6 +153,7 @@ func TestAskAndItsClient(t *testing.T) {
 	eventually(t, func() bool { m := newest(); return m != nil && m["status"] == "processing" })
 	leave()
 	<-gone
+	held.open()
 	if m := s.finished(newest()["messageId"].(string)); m.json["response"] != "done anyway" {
 		t.Errorf("%s", m.body)
 	}
