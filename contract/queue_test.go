@@ -31,7 +31,8 @@ func TestExecute(t *testing.T) {
 		}
 		return a
 	}
-	first := execute(map[string]any{"task": "[[wait 1500ms]] [[say first]]", "timeout": 30000, "context": map[string]any{"source": "cron", "metadata": []int{1}}, "maxAttempts": 2})
+	held := newGate(t)
+	first := execute(map[string]any{"task": held.step() + " [[say first]]", "timeout": 30000, "context": map[string]any{"source": "cron", "metadata": []int{1}}, "maxAttempts": 2})
 	if first.json["position"] != 1.0 || first.json["estimatedCompletion"] != nil {
 		t.Errorf("%s", first.body)
 	}
@@ -52,6 +53,7 @@ func TestExecute(t *testing.T) {
 	if fmt.Sprint(want) != "map[0:1 1:1 2:1 3:3 4:2 5:6]" {
 		t.Errorf("the positions were %v", want)
 	}
+	held.open()
 	type done struct {
 		i  int
 		at float64
