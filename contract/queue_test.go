@@ -89,7 +89,8 @@ func TestExecute(t *testing.T) {
 func TestDedupe(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	s.do(req{path: "/teams/backend/execute", body: `{"task":"[[wait 1s]]"}`}).is(202)
+	held := newGate(t)
+	s.do(req{path: "/teams/backend/execute", body: map[string]any{"task": held.step()}}).is(202)
 	job := func(key string, body map[string]any) string {
 		return s.do(req{path: "/teams/backend/execute", body: body, key: key}).is(202).id("jobId")
 	}
@@ -109,6 +110,7 @@ func TestDedupe(t *testing.T) {
 	if job("other", same) == first {
 		t.Error("another key's job is the same one")
 	}
+	held.open()
 	s.finished(first)
 	if job("all", same) == first {
 		t.Error("a finished job is still the same one")
