@@ -332,9 +332,10 @@ func TestDurable(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(config, api, teams map[string]any) {
-		config["settings"].(map[string]any)["shutdownGrace"] = "3s"
+		config["settings"].(map[string]any)["shutdownGrace"] = patience.String()
 	})
-	st := s.open(req{path: "/teams/backend/stream", body: `{"message":"[[say a]] [[wait 1500ms]] [[say b]]"}`})
+	held := newGate(t)
+	st := s.open(req{path: "/teams/backend/stream", body: `{"message":"[[say a]] ` + held.step() + ` [[say b]]"}`})
 	st.until("chunk")
 	ended := make(chan error, 1)
 	go func() { ended <- s.Stop() }()
@@ -351,6 +352,7 @@ func TestShutdown(t *testing.T) {
 	if a := s.do(req{path: "//readyz"}); a.status != 503 {
 		t.Errorf("readyz: %d", a.status)
 	}
+	held.open()
 	if rest := st.rest(); !strings.HasSuffix(names(rest), "complete") {
 		t.Errorf("what ran was cut: %s", names(rest))
 	}
