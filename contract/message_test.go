@@ -23,13 +23,17 @@ var messageFields = []string{
 func TestMessage(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	task := s.do(req{path: "/teams/backend/execute", body: `{"task":"[[wait 500ms]] [[say First paragraph.\n\nThe rest.]]"}`}).is(202).id("jobId")
+	held := newGate(t)
+	task := s.do(req{path: "/teams/backend/execute", body: `{"task":"` + held.step() + ` [[say First paragraph.\n\nThe rest.]]"}`}).is(202).id("jobId")
 	states := map[string]bool{}
 	var m answer
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		m = s.do(req{path: "/messages/" + task}).is(200)
 		wantFields(t, m.json, messageFields...)
 		status := m.text("status")
+		if status == "processing" && !states[status] {
+			held.open()
+		}
 		states[status] = true
 		progress := wantFields(t, m.json["progress"], "current", "total", "percentage")
 		if status == "completed" {
