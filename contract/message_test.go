@@ -71,11 +71,13 @@ func TestMessage(t *testing.T) {
 func TestWait(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	id := s.do(req{path: "/teams/backend/execute", body: `{"task":"[[wait 700ms]] [[say done]]"}`}).is(202).id("jobId")
+	held := newGate(t)
+	id := s.do(req{path: "/teams/backend/execute", body: `{"task":"` + held.step() + ` [[say done]]"}`}).is(202).id("jobId")
 	began := time.Now()
 	if m := s.do(req{path: "/messages/" + id + "?wait=50"}).is(200); m.json["status"] == "completed" || time.Since(began) < 50*time.Millisecond {
 		t.Errorf("after %s: %s", time.Since(began), m.body)
 	}
+	time.AfterFunc(500*time.Millisecond, held.open)
 	if m := s.do(req{path: "/messages/" + id + "?wait=60000"}).is(200); m.json["status"] != "completed" || time.Since(began) > 20*time.Second {
 		t.Errorf("after %s: %s", time.Since(began), m.body)
 	}
