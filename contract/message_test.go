@@ -97,7 +97,8 @@ func TestProgress(t *testing.T) {
 		}
 		return `[[tool TodoWrite {"todos":[` + strings.Join(all, ",") + `]}]]`
 	}
-	message := todo("completed", "completed", "completed", "in_progress", "pending") + ` [[wait 1s]] ` +
+	held := newGate(t)
+	message := todo("completed", "completed", "completed", "in_progress", "pending") + " " + held.step() + " " +
 		todo("completed", "completed", "completed", "completed", "completed") + ` [[say done]]`
 	st := s.open(req{path: "/teams/backend/stream", body: map[string]any{"message": message}})
 	e := st.until("progress")
@@ -106,6 +107,7 @@ func TestProgress(t *testing.T) {
 	if m := s.do(req{path: "/messages/" + id}).is(200); fmt.Sprint(m.json["progress"]) != "map[current:3 percentage:60 total:5]" {
 		t.Errorf("%s", m.body)
 	}
+	held.open()
 	st.until("complete")
 	if m := s.finished(id); fmt.Sprint(m.json["progress"]) != "map[current:5 percentage:100 total:5]" {
 		t.Errorf("%s", m.body)
