@@ -235,7 +235,8 @@ func btoi(b bool) int {
 func TestResumeAcrossACrash(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	const slow = `[[say begun]] [[wait 2s]] [[say ended]]`
+	held := newGate(t)
+	slow := `[[say begun]] ` + held.step() + ` [[say ended]]`
 	st := s.open(req{path: "/teams/backend/stream", body: map[string]any{"message": slow}})
 	var had []event
 	for names(had) != "start chunk" {
@@ -255,6 +256,7 @@ func TestResumeAcrossACrash(t *testing.T) {
 		}
 	}
 	s.kill()
+	held.open()
 	io.Copy(io.Discard, st.in)
 
 	rest := s.open(req{path: "/teams/backend/stream", method: "POST", header: map[string]string{"Last-Event-ID": had[len(had)-1].id}}).rest()
