@@ -4,6 +4,7 @@ package contract_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,22 +184,23 @@ const exampleHistory = `
 }
 `
 
-// script is what the agents of the examples do.
+// script is what the agents of the examples do; an audit waits in the middle.
 const script = `migration system: [[tool Read {"file_path":"prisma/schema.prisma"}]] [[tool Grep {"pattern":"prisma","path":"package.json"}]] [[say We use Prisma for database migrations.]]
 Review PR: [[say It looks good: {question}]]
 authentication flow: [[say The authentication flow consists of several steps:]] [[tool Read {"file_path":"src/auth/jwt.ts"}]] [[say Return token to client in response body]]
-npm audit: [[tool TodoWrite {"todos":[{"content":"a","status":"completed","activeForm":"a"},{"content":"b","status":"in_progress","activeForm":"b"}]}]] [[wait 1500ms]] [[say Fixed 3 vulnerabilities]]
+npm audit: [[tool TodoWrite {"todos":[{"content":"a","status":"completed","activeForm":"a"},{"content":"b","status":"in_progress","activeForm":"b"}]}]] %s [[say Fixed 3 vulnerabilities]]
 database indexes: [[say We have indexes on...]]`
 
-// examples starts a server for them.
-func examples(t *testing.T) *server {
+// examples starts a server for them, and gives what an audit waits for.
+func examples(t *testing.T) (*server, gate) {
+	audit := newGate(t)
 	return start(t, func(config, api, teams map[string]any) {
 		teams["code-reviewer"] = with(teams["frontend"].(map[string]any), nil)
 		for _, team := range teams {
 			env := team.(map[string]any)["env"].(map[string]any)
-			env[agenttest.Script] = script
+			env[agenttest.Script] = fmt.Sprintf(script, audit.step())
 		}
-	})
+	}), audit
 }
 
 // sh runs a line of a user in a shell, with the address and the key put in.
@@ -271,7 +273,7 @@ func parse(t *testing.T, text string) (v any) {
 // TestExamplesOfTheShell runs the lines as printed.
 func TestExamplesOfTheShell(t *testing.T) {
 	t.Parallel()
-	s := examples(t)
+	s, _ := examples(t)
 	answer := parse(t, s.sh(exampleAsk, keyOf("all"))).(map[string]any)
 	like(t, "answer", parse(t, exampleAnswer), answer)
 	if answer["response"] != "We use Prisma for database migrations." {
@@ -313,7 +315,7 @@ func TestExampleOfTheConfiguration(t *testing.T) {
 // TestExamplesOfREST sends the bodies as printed and wants the fields of the answers.
 func TestExamplesOfREST(t *testing.T) {
 	t.Parallel()
-	s := examples(t)
+	s, audit := examples(t)
 	like(t, "ask", parse(t, exampleAnswer), parse(t, string(s.do(req{path: "/teams/backend/ask", body: exampleAskBody}).is(200).body)))
 
 	first := s.do(req{path: "/teams/backend/execute", body: exampleExecuteBody}).is(202)
@@ -323,6 +325,7 @@ func TestExamplesOfREST(t *testing.T) {
 		return processing.json["status"] == "processing" && strings.Contains(string(processing.body), `"total":2`)
 	})
 	like(t, "message", parse(t, exampleMessage), parse(t, string(processing.body)))
+	audit.open()
 	s.finished(first.id("jobId"))
 	like(t, "execute", parse(t, exampleAccepted), parse(t, string(s.do(req{path: "/teams/backend/execute", body: exampleExecuteBody}).is(202).body)))
 
