@@ -200,11 +200,14 @@ func TestProcesses(t *testing.T) {
 			t.Errorf("DELETE /processes/%s: %d %s", pid, a.status, a.body)
 		}
 	}
+	ready := newGate(t)
 	slow := start(t, func(config, api, teams map[string]any) {
-		teams["backend"].(map[string]any)["env"].(map[string]any)[agenttest.Script] = "start: [[wait 1500ms]]"
+		teams["backend"].(map[string]any)["env"].(map[string]any)[agenttest.Script] = "start: " + ready.step()
 	})
 	slow.do(req{path: "/teams/backend/wake", body: `{"timeout":100}`}).fails(408, "TIMEOUT")
+	ready.open()
 	eventually(t, func() bool { return slow.do(req{path: "/teams/backend/status"}).json["status"] == "idle" }) // it went on starting
+	ready.shut()
 	slow.do(req{path: "/teams/backend/restart", body: `{"timeout":100}`}).fails(408, "TIMEOUT")
 	for _, verb := range []string{"wake", "sleep", "restart"} {
 		s.do(req{method: "POST", path: "/teams/nobody/" + verb}).fails(404, "TEAM_NOT_FOUND")
