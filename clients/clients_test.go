@@ -43,13 +43,16 @@ func TestMain(m *testing.M) {
 }
 
 // rig is a server and, at an origin of its own, what the clients steer the test with: /kill
-// kills the server and starts it again, /page/ are the pages, /iris/ is a proxy that adds the
+// kills the server and starts it again, and the n-th time makes the file killedn in the team's
+// folder, which a message can wait for, /page/ are the pages, /iris/ is a proxy that adds the
 // key, and a page tells at /report how it went.
 type rig struct {
 	t       *testing.T
 	mu      sync.Mutex // of server
 	server  *drive.Server
+	kills   int
 	options drive.Options
+	team    string // its folder
 	control *httptest.Server
 	reports chan string
 }
@@ -79,8 +82,8 @@ func start(t *testing.T) *rig {
 	t.Cleanup(r.control.Close)
 
 	dir := t.TempDir()
-	team := filepath.Join(dir, "backend")
-	if err := os.Mkdir(team, 0o700); err != nil {
+	r.team = filepath.Join(dir, "backend")
+	if err := os.Mkdir(r.team, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	self, err := os.Executable()
@@ -96,7 +99,7 @@ func start(t *testing.T) *rig {
 			},
 			"settings": map[string]any{"shutdownGrace": "1s"},
 			"teams": map[string]any{"backend": map[string]any{
-				"path": team, "claudePath": self, "description": "The backend",
+				"path": r.team, "claudePath": self, "description": "The backend",
 				"env": map[string]any{agenttest.Script: "echo", agenttest.Home: filepath.Join(dir, "conversations")},
 			}},
 		},
@@ -120,6 +123,10 @@ func (r *rig) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.server.End(syscall.SIGKILL)
+	r.kills++
+	if err := os.WriteFile(filepath.Join(r.team, fmt.Sprint("killed", r.kills)), nil, 0o600); err != nil {
+		r.t.Error(err)
+	}
 	r.run()
 }
 

@@ -15,7 +15,7 @@ events=$(curl -sSN -X POST "$IRIS/api/v1/teams/backend/stream" "${auth[@]}" -d '
 [ "$(grep -c '^event: complete$' <<<"$events")" = 1 ] || fail "stream: $events"
 
 # The server is killed in the middle of a task's stream; Last-Event-ID goes on behind it.
-job=$(curl -sS "$IRIS/api/v1/teams/backend/execute" "${auth[@]}" -d '{"task": "[[pace 100ms]] [[say a b c d e f g h i j]]"}' | jq -r .jobId)
+job=$(curl -sS "$IRIS/api/v1/teams/backend/execute" "${auth[@]}" -d '{"task": "[[say a b c d e]] [[until killed1]] [[say  f g h i j]]"}' | jq -r .jobId)
 out=$(mktemp)
 curl -sSN "$IRIS/api/v1/messages/$job/stream" "${auth[@]}" >"$out" 2>/dev/null &
 reader=$!

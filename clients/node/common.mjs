@@ -2,12 +2,17 @@ import assert from "node:assert/strict";
 
 export const { IRIS, IRIS_API_KEY, CONTROL } = process.env;
 export const headers = { Authorization: `Bearer ${IRIS_API_KEY}` };
-export const slow = "[[pace 100ms]] [[say a b c d e f g h i j]]";
+
+let kills = 0;
+
+// slow is a message that does not end before the next kill.
+export const slow = () => `[[say a b c d e]] [[until killed${kills + 1}]] [[say  f g h i j]]`;
 
 // kill kills the server and starts it again.
 export async function kill() {
   const res = await fetch(`${CONTROL}/kill`, { method: "POST" });
   assert.equal(res.status, 200);
+  kills++;
 }
 
 // execute gives the backend team a task and gives its ids.

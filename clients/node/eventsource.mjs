@@ -62,7 +62,7 @@ function read(eventSource, each = () => {}) {
 
 // The server is killed in the middle of a task's stream: it reconnects by itself.
 {
-  const { jobId } = await execute(slow);
+  const { jobId } = await execute(slow());
   const eventSource = connect(`/messages/${jobId}/stream`);
   let killed = false;
   const reader = await read(eventSource, (name) => {

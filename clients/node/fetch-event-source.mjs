@@ -42,7 +42,7 @@ const post = (message) => ({ method: "POST", headers: { "Content-Type": "applica
 // that was being answered has failed, and its stream says so.
 {
   let killed = null;
-  const { reader, last } = await read("/teams/backend/stream", post(slow), (name) => {
+  const { reader, last } = await read("/teams/backend/stream", post(slow()), (name) => {
     if (name === "chunk") killed ??= kill();
   });
   await killed;
@@ -53,7 +53,7 @@ const post = (message) => ({ method: "POST", headers: { "Content-Type": "applica
 
 // A task runs again, and its stream goes on to the end.
 {
-  const { jobId } = await execute(slow);
+  const { jobId } = await execute(slow());
   let killed = null;
   const { reader, last } = await read(`/messages/${jobId}/stream`, {}, (name) => {
     if (name === "chunk") killed ??= kill();

@@ -100,7 +100,7 @@ async function connect(protocols, options) {
 
 // Killed in the middle: resume behind the last number that was seen.
 {
-  const { messageId } = await execute(slow);
+  const { messageId } = await execute(slow());
   let c = await connect([], { headers });
   c.send({ type: "resume", messageId, after: 0 });
   await c.until((f) => f.type === "chunk");
