@@ -34,7 +34,7 @@ const form = await irisApi.post("/teams/backend/ask", JSON.stringify({ question:
 assert.equal(form.data.response, "You said: a form");
 const abort = new AbortController();
 setTimeout(() => abort.abort(), 100);
-await assert.rejects(irisApi.post("/teams/backend/ask", { question: "[[wait 1s]]" }, { signal: abort.signal }), axios.CanceledError);
+await assert.rejects(irisApi.post("/teams/backend/ask", { question: "[[hang]]" }, { signal: abort.signal }), axios.CanceledError);
 
 // A stream, read as it comes.
 const stream = await irisApi.post("/teams/backend/stream", { message: "[[say one two three]]" }, { responseType: "stream" });
