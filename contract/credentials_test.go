@@ -135,8 +135,8 @@ func TestKeysOfTheStore(t *testing.T) {
 	}
 	ask(m[1]).is(200)
 
-	// A revoked key stops at once, in open streams too.
-	st := s.open(req{path: "/teams/backend/stream?message=" + query("[[say word]] [[hang]]"), key: "-", header: map[string]string{"Authorization": "Bearer " + m[1]}})
+	// A revoked key stops at once, in open streams too: with their next event.
+	st := s.open(req{path: "/teams/backend/stream?message=" + query("[[pace 100ms]] [[say "+strings.Repeat("word ", 2000)+"]]"), key: "-", header: map[string]string{"Authorization": "Bearer " + m[1]}})
 	st.until("chunk")
 	if out, err := s.cli("api-key", "revoke", "ci-cd-pipeline"); err != nil {
 		t.Fatalf("%v %s", err, out)
