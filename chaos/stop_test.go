@@ -33,7 +33,7 @@ func TestAShutdownInGoodOrder(t *testing.T) {
 		conn.SetReadDeadline(time.Now().Add(time.Minute))
 		n, err := conn.Read(b)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 		return string(b[:n])
 	}
@@ -41,15 +41,23 @@ func TestAShutdownInGoodOrder(t *testing.T) {
 	if got := told(); !strings.HasPrefix(got, "READY=1\n") {
 		t.Errorf("told %q", got)
 	}
-	short, long := s.execute("[[wait 1s]][[say Short.]]", "a"), s.execute("[[wait 1m]][[say Long.]]", "b")
+	stopping := filepath.Join(t.TempDir(), "stopping")
+	short, long := s.execute("[[until "+stopping+"]][[say Short.]]", "a"), s.execute("[[wait 1m]][[say Long.]]", "b")
 	waiting := s.execute("[[say {env NOTIFY_SOCKET}.]]", "b")
 	s.until("both run", func() bool {
 		return s.status(short) == "processing" && s.status(long) == "processing"
 	})
+	said := make(chan string, 1)
+	go func() {
+		said <- told()
+		if err := os.WriteFile(stopping, nil, 0o600); err != nil {
+			t.Error(err)
+		}
+	}()
 	began := time.Now()
 	s.stop()
 	took := time.Since(began)
-	if got := told(); !strings.HasPrefix(got, "STOPPING=1\n") || !strings.Contains(got, "EXTEND_TIMEOUT_USEC=14000000") {
+	if got := <-said; !strings.HasPrefix(got, "STOPPING=1\n") || !strings.Contains(got, "EXTEND_TIMEOUT_USEC=14000000") {
 		t.Errorf("told %q", got)
 	}
 	s.wantNoneLeft()
@@ -99,8 +107,14 @@ func TestTheClientOfStdinGoes(t *testing.T) {
 	s := newSite(t, []string{"one"}, nil)
 	s.opts.Stdio = true
 	s.start()
-	short := s.execute("[[wait 500ms]][[say Short.]]", "a")
+	going := filepath.Join(t.TempDir(), "going")
+	short := s.execute("[[until "+going+"]][[say Short.]]", "a")
 	s.until("it runs", func() bool { return s.status(short) == "processing" })
+	time.AfterFunc(500*time.Millisecond, func() {
+		if err := os.WriteFile(going, nil, 0o600); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := s.Server.Close(); err != nil {
 		t.Error(err)
 	}
