@@ -17,10 +17,10 @@ func TestFailuresOfTheModel(t *testing.T) {
 		says           string // part of the message
 		within         time.Duration
 	}{
-		{"not logged in fails fast", "[[fail 401]]", false, "log", 3 * time.Second},
-		{"forbidden", "[[fail 403]]", false, "", 3 * time.Second},
-		{"no credit", "[[fail 400 Your credit balance is too low to access the Anthropic API.]]", false, "", 3 * time.Second},
-		{"refused by the model", "[[stop refusal]][[stop refusal]][[stop refusal]]", false, "", 3 * time.Second},
+		{"not logged in fails fast", "[[fail 401]]", false, "log", atOnce},
+		{"forbidden", "[[fail 403]]", false, "", atOnce},
+		{"no credit", "[[fail 400 Your credit balance is too low to access the Anthropic API.]]", false, "", atOnce},
+		{"refused by the model", "[[stop refusal]][[stop refusal]][[stop refusal]]", false, "", atOnce},
 		{"limited for longer than the CLI waits", "[[fail 429 retry-after=0]]", true, "", patience},
 		{"broken for longer than the CLI waits", "[[fail 500]]", true, "", patience},
 		{"overloaded for longer than the CLI waits", "[[fail 529]]", true, "", patience},
@@ -72,7 +72,7 @@ func TestWithoutALogin(t *testing.T) {
 	everyCLI(t, func(t *testing.T, r *rig) {
 		r.team.Env["ANTHROPIC_API_KEY"] = ""
 		err, o := r.fresh().fails("Hello?")
-		if !strings.Contains(err.Message, "log in") || err.Retry || o.Took > 3*time.Second {
+		if !strings.Contains(err.Message, "log in") || err.Retry || o.Took > atOnce {
 			t.Errorf("after %v: retry %v, %q", o.Took, err.Retry, err.Message)
 		}
 		if n := len(r.model.Requests()); n != 0 {

@@ -212,7 +212,7 @@ func TestACallerHearsAtOnceWhenTheProcessIsKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := <-outcome
-		if took := time.Since(killed); sdk.CodeOf(err) != sdk.CodeProcess || took > time.Second {
+		if took := time.Since(killed); sdk.CodeOf(err) != sdk.CodeProcess || took > atOnce {
 			t.Errorf("after %v the caller heard %v", took, err)
 		}
 		if a := s.answer("backend", "And? [[say {earlier}]]", name); !strings.Contains(a.Response, "apple") {
@@ -237,7 +237,7 @@ func TestNothingIsLeftWhenTheServerEnds(t *testing.T) {
 				if took := time.Since(began); took > 20*time.Second {
 					t.Errorf("it took %v to end", took)
 				}
-				if !within(5*time.Second, func() bool { return len(s.left()) == 0 && len(running(work)) == 0 }) {
+				if !within(patience, func() bool { return len(s.left()) == 0 && len(running(work)) == 0 }) {
 					t.Errorf("left over:\n%s\n%s", strings.Join(s.left(), "\n"), strings.Join(running(work), "\n"))
 				}
 			})

@@ -25,6 +25,10 @@ import (
 // patience bounds whatever should take milliseconds; the machine may be busy.
 const patience = 30 * time.Second
 
+// atOnce is how soon something comes that waits for no grace of five seconds and for no further
+// try of the CLI, on a machine that is busy. How soon it comes on a quiet one is a figure of make soak.
+const atOnce = 4 * time.Second
+
 // mark names this run in the environment of every process that it starts.
 var mark = "e2e-" + rand.Text()
 
