@@ -28,7 +28,6 @@ const (
 	another      = "22222222-2222-4222-8222-222222222222"
 )
 
-// newLauncher makes a launcher whose steps are short, so that a test of the last one is too.
 // patience is a grace in which any agent does what it means to do, however busy the machine
 // is: who is killed after it would never have ended.
 const patience = 30 * time.Second
@@ -36,6 +35,7 @@ const patience = 30 * time.Second
 // atOnce is how soon something comes that waits for no grace, on a machine that is busy.
 const atOnce = 4 * time.Second
 
+// newLauncher makes a launcher of agents with that grace: a test of its end wants it short.
 func newLauncher(t testing.TB, grace time.Duration) *agent.Launcher {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
